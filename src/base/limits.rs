@@ -1,0 +1,85 @@
+//! Every bound that is not configurable, and the defaults of those that are, with the arithmetic.
+
+use std::time::Duration;
+
+/// Requests of one connection that wait for the hub or the store. The next one waits in its
+/// socket. 64 of 25 MiB would be too much: `inboundBytesTotal` bounds the bytes.
+pub const REQUESTS_IN_PROGRESS_MAX: u32 = 64;
+
+/// Device-signature verifications for one `connect`: two payload forms times four tokens.
+pub const SIGNATURE_ATTEMPTS_MAX: usize = 8;
+
+/// How far `signedAt` may be from our clock.
+pub const SIGNATURE_SKEW_MAX: Duration = Duration::from_secs(120);
+
+/// A request head before the upgrade: a browser with large cookies stays below 16 KiB.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// `client.id`, `client.mode` and like strings in `connect`.
+pub const CLIENT_TEXT_BYTES_MAX: usize = 128;
+
+/// A request id. It is echoed, so it is bounded.
+pub const REQUEST_ID_BYTES_MAX: usize = 256;
+
+/// A response body over this is sent under `payload` only.
+pub const BOTH_BODIES_BYTES_MAX: usize = 64 * 1024;
+
+/// Entries in one `logs.append`.
+pub const LOG_ENTRIES_PER_APPEND_MAX: usize = 1_000;
+/// The message of one log entry; a longer one is refused.
+pub const LOG_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// The `extra` object of one log entry, as JSON text.
+pub const LOG_EXTRA_BYTES_MAX: usize = 64 * 1024;
+
+/// `logs.tail`: entries in one answer, by default and at most.
+pub const LOGS_TAIL_LIMIT_DEFAULT: usize = 500;
+/// See [`LOGS_TAIL_LIMIT_DEFAULT`].
+pub const LOGS_TAIL_LIMIT_MAX: usize = 5_000;
+/// `logs.tail`: bytes in one answer, by default and at most (as the reference gateway).
+pub const LOGS_TAIL_BYTES_DEFAULT: usize = 250_000;
+/// See [`LOGS_TAIL_BYTES_DEFAULT`].
+pub const LOGS_TAIL_BYTES_MAX: usize = 1_000_000;
+
+/// After our close frame the peer has this long, or this many bytes, before the socket ends.
+pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
+/// See [`CLOSE_GRACE`].
+pub const CLOSE_DRAIN_BYTES_MAX: usize = 1024 * 1024;
+
+/// A refused origin holds its socket no longer than this.
+pub const REFUSED_ORIGIN_GRACE: Duration = Duration::from_secs(2);
+
+/// Pending pairing requests in all, and per client address.
+pub const PAIRINGS_MAX: usize = 100;
+/// See [`PAIRINGS_MAX`].
+pub const PAIRINGS_PER_ADDRESS_MAX: usize = 3;
+/// How long a pairing request waits.
+pub const PAIRING_TTL: Duration = Duration::from_secs(5 * 60);
+/// How long a printed pairing code is good for.
+pub const PAIRING_CODE_TTL: Duration = Duration::from_secs(10 * 60);
+
+/// Device records in all (approved, revoked): 10,000 of some 500 bytes are 5 MB.
+pub const DEVICES_MAX: usize = 10_000;
+/// Device tokens alive per device and role: the current one and the one before.
+pub const TOKENS_PER_DEVICE_MAX: usize = 2;
+
+/// Addresses in the rate-limit table: 10,000 of some 100 bytes are 1 MB.
+pub const RATE_LIMIT_ADDRESSES_MAX: usize = 10_000;
+
+/// Remembered answers to requests with an `idempotencyKey`, and for how long.
+pub const IDEMPOTENT_ANSWERS_MAX: usize = 10_000;
+/// See [`IDEMPOTENT_ANSWERS_MAX`].
+pub const IDEMPOTENT_ANSWER_TTL: Duration = Duration::from_secs(5 * 60);
+/// An idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+
+/// Inputs that wait for the hub: 64 requests of 256 busy connections.
+pub const HUB_INBOX_MAX: usize = 16 * 1024;
+
+/// Bytes of changes that wait for the store while a commit runs; over it, reports are refused.
+pub const UNCOMMITTED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Cursors reserved on disk ahead of use, so that a crash loses numbers but reuses none.
+pub const CURSOR_BLOCK: u64 = 65_536;
+
+/// How often every peer hears a `tick`, sessions changing or not.
+pub const TICK_INTERVAL: Duration = Duration::from_secs(30);

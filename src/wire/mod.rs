@@ -1,0 +1,1 @@
+//! Bytes to WebSocket messages and back, sans-io: the caller owns sockets and clocks.
