@@ -17,6 +17,16 @@ pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// `client.id`, `client.mode` and like strings in `connect`.
 pub const CLIENT_TEXT_BYTES_MAX: usize = 128;
+/// Scopes, and likewise caps, in one `connect`: every scope there is, several times over.
+pub const CONNECT_LIST_MAX: usize = 64;
+/// A token, password or pairing code in `connect`: longer than any we issue, and than a JWT.
+pub const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
+/// A device key or signature as text: an Ed25519 key in PEM has some 120 bytes.
+pub const DEVICE_TEXT_BYTES_MAX: usize = 1024;
+/// A device id, as the contract has it.
+pub const DEVICE_ID_BYTES_MAX: usize = 128;
+/// An agent's name, as the contract has it.
+pub const AGENT_NAME_BYTES_MAX: usize = 64;
 
 /// A request id. It is echoed, so it is bounded.
 pub const REQUEST_ID_BYTES_MAX: usize = 256;
@@ -30,6 +40,20 @@ pub const LOG_ENTRIES_PER_APPEND_MAX: usize = 1_000;
 pub const LOG_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// The `extra` object of one log entry, as JSON text.
 pub const LOG_EXTRA_BYTES_MAX: usize = 64 * 1024;
+/// How deep the `extra` of a log entry may nest. Common JSON parsers stop at 128 levels, of which
+/// the frames around an entry take 5; what a peer can send must be what every peer can read.
+pub const LOG_EXTRA_DEPTH_MAX: u8 = 64;
+/// The `source` of a log entry.
+pub const LOG_SOURCE_BYTES_MAX: usize = 128;
+/// A session key: an agent's name of 64 bytes, `agent:` before it, and the agent's own words.
+pub const SESSION_KEY_BYTES_MAX: usize = 256;
+
+/// The message of an error response. Echoed input is cut to [`ECHO_CHARS_MAX`] before.
+pub const ERROR_MESSAGE_BYTES_MAX: usize = 1024;
+/// How much of a peer's own words an error repeats.
+pub const ECHO_CHARS_MAX: usize = 64;
+/// How much of an `Origin` header its refusal repeats: a host name has at most 253 bytes.
+pub const ECHO_ORIGIN_CHARS_MAX: usize = 300;
 
 /// `logs.tail`: entries in one answer, by default and at most.
 pub const LOGS_TAIL_LIMIT_DEFAULT: usize = 500;

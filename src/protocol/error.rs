@@ -1,6 +1,12 @@
 //! What a request can be refused with.
+//!
+//! The refusals of `connect`, which also close the connection, are in `refusal`.
+//! Encoded by `frame`; made by this layer and by the hub.
 
 use serde_json::Value;
+
+use crate::base::limits::ECHO_CHARS_MAX;
+use crate::protocol::safe_text::echo;
 
 /// The top-level error codes of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +66,22 @@ impl ProtocolError {
     /// `INVALID_REQUEST` without details.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::InvalidRequest, message)
+    }
+    /// A method that is in no table.
+    pub fn unknown_method(name: &str) -> Self {
+        Self::invalid(format!("unknown method: {}", echo(name, ECHO_CHARS_MAX)))
+    }
+    /// A method that the peer may not call.
+    pub fn missing_scope(scope: &str) -> Self {
+        Self::invalid(format!("missing scope: {scope}"))
+    }
+    /// Parameters that are not what `method` takes; `what` begins with the field's path.
+    pub fn invalid_params(method: &str, what: &str) -> Self {
+        Self::invalid(format!("invalid {method} params: {what}"))
+    }
+    /// A `connect` after the handshake that is not a repetition of the first.
+    pub fn second_connect() -> Self {
+        Self::invalid("connect is only valid as the first request")
     }
     /// The same error with details.
     #[must_use]

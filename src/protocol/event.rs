@@ -1,8 +1,12 @@
 //! Events to peers: typed payloads and their encoding (`docs/protocol.md`, "Events").
+//!
+//! Owns which event needs which scope and which events are numbered. Does not number them: the
+//! fan-out thread knows the streams. An event is encoded up to its `seq` once, whoever gets it.
 
 use std::sync::Arc;
 
 use crate::base::ids::Cursor;
+use crate::protocol::json::{ObjectWriter, push_array, push_u64};
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::scope::{Role, ScopeSet};
 
@@ -91,4 +95,228 @@ pub struct PresenceEntry {
     pub connected: bool,
     /// Since when, in Unix milliseconds.
     pub ts: u64,
+}
+
+/// Who receives an event that is broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Every admitted peer.
+    Everyone,
+    /// Every peer with this scope.
+    Scope(ScopeSet),
+}
+
+impl Audience {
+    /// Whether a peer with these scopes belongs to it.
+    pub fn includes(self, scopes: ScopeSet) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Scope(needed) => scopes.contains(needed),
+        }
+    }
+}
+
+/// How much of an event a peer may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum View {
+    /// All of it.
+    Full,
+    /// What needs no read scope: of a `tick`, its time alone.
+    Bare,
+}
+
+impl View {
+    /// The view of a peer with these scopes.
+    pub fn of(scopes: ScopeSet) -> Self {
+        if scopes.contains(ScopeSet::READ) { Self::Full } else { Self::Bare }
+    }
+}
+
+/// The names of all events, for `features.events`.
+pub const EVENT_NAMES: [&str; 8] = [
+    "connect.challenge",
+    "log",
+    "tick",
+    "presence",
+    "log.gap",
+    "shutdown",
+    "device.pair.requested",
+    "device.pair.resolved",
+];
+
+impl Event {
+    /// Its name on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Log(_) => "log",
+            Self::Tick(_) => "tick",
+            Self::Presence { .. } => "presence",
+            Self::LogGap(_) => "log.gap",
+            Self::Shutdown { .. } => "shutdown",
+            Self::PairRequested(_) => "device.pair.requested",
+            Self::PairResolved(_) => "device.pair.resolved",
+        }
+    }
+
+    /// Who receives it when it is broadcast.
+    pub fn audience(&self) -> Audience {
+        match self {
+            Self::Tick(_) | Self::Shutdown { .. } => Audience::Everyone,
+            Self::Log(_) | Self::Presence { .. } | Self::LogGap(_) => {
+                Audience::Scope(ScopeSet::READ)
+            }
+            Self::PairRequested(_) | Self::PairResolved(_) => Audience::Scope(ScopeSet::PAIRING),
+        }
+    }
+
+    /// Whether only the newest counts: a queued one is replaced, never stacked.
+    pub fn is_state(&self) -> bool {
+        match self {
+            Self::Tick(_) | Self::Presence { .. } => true,
+            Self::Log(_)
+            | Self::LogGap(_)
+            | Self::Shutdown { .. }
+            | Self::PairRequested(_)
+            | Self::PairResolved(_) => false,
+        }
+    }
+
+    /// Whether it belongs to a numbered stream: it then carries `seq` when it is broadcast.
+    /// State events and those addressed to one peer carry none.
+    pub fn is_stream(&self) -> bool {
+        match self {
+            Self::Log(_) | Self::PairRequested(_) | Self::PairResolved(_) => true,
+            Self::Tick(_) | Self::Presence { .. } | Self::LogGap(_) | Self::Shutdown { .. } => {
+                false
+            }
+        }
+    }
+
+    /// Whether the two views of it differ; if not, it is encoded once for all.
+    pub fn depends_on_view(&self) -> bool {
+        matches!(self, Self::Tick(_))
+    }
+
+    /// Appends the whole frame, for one peer.
+    pub fn write(&self, out: &mut Vec<u8>, view: View, seq: Option<u64>) {
+        self.write_prefix(out, view);
+        write_suffix(out, seq);
+    }
+
+    /// Appends the frame up to where `seq` stands, to be finished by [`write_suffix`].
+    pub fn write_prefix(&self, out: &mut Vec<u8>, view: View) {
+        out.extend_from_slice(b"{\"type\":\"event\",\"event\":\"");
+        out.extend_from_slice(self.name().as_bytes());
+        out.extend_from_slice(b"\",\"payload\":");
+        match self {
+            Self::Log(record) => record.write(out),
+            Self::Tick(snapshot) => snapshot.write(out, view),
+            Self::Presence { entries, version, health_version } => {
+                let mut payload = ObjectWriter::open(out);
+                push_array(payload.key("presence"), entries.iter(), push_presence);
+                payload.close();
+                out.extend_from_slice(b",\"stateVersion\":");
+                write_state_version(out, *version, *health_version);
+            }
+            Self::LogGap(gap) => gap.write(out),
+            Self::Shutdown { reason, restart_expected_ms } => {
+                let mut payload = ObjectWriter::open(out);
+                payload.str("reason", reason);
+                if let Some(millis) = restart_expected_ms {
+                    payload.u64("restartExpectedMs", *millis);
+                }
+                payload.close();
+            }
+            Self::PairRequested(payload) | Self::PairResolved(payload) => {
+                out.extend_from_slice(payload.to_string().as_bytes());
+            }
+        }
+    }
+}
+
+/// Finishes a frame that [`Event::write_prefix`] began.
+pub fn write_suffix(out: &mut Vec<u8>, seq: Option<u64>) {
+    if let Some(seq) = seq {
+        out.extend_from_slice(b",\"seq\":");
+        push_u64(out, seq);
+    }
+    out.push(b'}');
+}
+
+/// An event encoded up to its `seq`, to be finished differently for different streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventText {
+    prefix: Vec<u8>,
+}
+
+impl EventText {
+    /// Encodes an event for peers with this view.
+    pub fn encode(event: &Event, view: View) -> Self {
+        let mut prefix = Vec::with_capacity(256);
+        event.write_prefix(&mut prefix, view);
+        Self { prefix }
+    }
+
+    /// Appends the whole frame.
+    pub fn write(&self, out: &mut Vec<u8>, seq: Option<u64>) {
+        out.extend_from_slice(&self.prefix);
+        write_suffix(out, seq);
+    }
+
+    /// Bytes of the frame at most, with the longest `seq`.
+    pub fn len_max(&self) -> usize {
+        const SUFFIX: usize = ",\"seq\":}".len() + 20;
+        self.prefix.len().saturating_add(SUFFIX)
+    }
+}
+
+impl TickSnapshot {
+    fn write(&self, out: &mut Vec<u8>, view: View) {
+        let mut payload = ObjectWriter::open(out);
+        payload.u64("ts", self.ts);
+        if view == View::Full {
+            let sessions = if self.sessions_json.is_empty() { "[]" } else { &*self.sessions_json };
+            payload.object("snapshot", |snapshot| {
+                snapshot.raw("sessions", sessions).usize("total", self.total);
+                snapshot.bool("truncated", self.truncated);
+            });
+        }
+        payload.close();
+    }
+}
+
+impl LogGap {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut payload = ObjectWriter::open(out);
+        for (key, cursor) in [("fromCursor", self.from_cursor), ("toCursor", self.to_cursor)] {
+            if let Some(cursor) = cursor {
+                payload.u64(key, cursor.0);
+            }
+        }
+        payload.u64("dropped", self.dropped);
+        payload.close();
+    }
+}
+
+/// Appends `{"presence":…,"health":…}`.
+pub(super) fn write_state_version(out: &mut Vec<u8>, presence: u64, health: u64) {
+    let mut version = ObjectWriter::open(out);
+    version.u64("presence", presence).u64("health", health);
+    version.close();
+}
+
+/// Appends one line of presence.
+pub(super) fn push_presence(out: &mut Vec<u8>, entry: &PresenceEntry) {
+    let mut line = ObjectWriter::open(out);
+    line.str("host", &entry.host).str("ip", &entry.ip).str("version", &entry.version);
+    line.str("platform", &entry.platform).str("mode", &entry.mode);
+    line.opt_str("deviceId", entry.device_id.as_deref());
+    line.strs("roles", [entry.role.as_str()]).strs("scopes", entry.scopes.names());
+    line.opt_str("instanceId", entry.instance_id.as_deref());
+    line.opt_str("agent", entry.agent.as_deref());
+    if let Some(micros) = entry.rtt_micros {
+        line.raw("rttMs", &format!("{}.{:03}", micros / 1_000, micros % 1_000));
+    }
+    line.str("reason", if entry.connected { "connect" } else { "disconnect" }).u64("ts", entry.ts);
+    line.close();
 }

@@ -1,11 +1,23 @@
 //! The answer to `connect`: two different objects under `result` and `payload`.
+//!
+//! `result` is what the seed's clients read, `payload` what the public OpenClaw clients read.
+//! Made by the hub, encoded by the fan-out thread.
 
 use std::sync::Arc;
 
 use crate::base::ids::{AgentName, ConnId, DeviceId, RequestId, UserName};
 use crate::base::secret::Secret;
-use crate::protocol::event::PresenceEntry;
+use crate::protocol::event::{EVENT_NAMES, PresenceEntry, push_presence, write_state_version};
+use crate::protocol::frame::open_response;
+use crate::protocol::json::{ObjectWriter, push_array};
+use crate::protocol::methods;
 use crate::protocol::scope::{Role, ScopeSet};
+
+/// What `server.version` says.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What `features` under `result` says: the parts of the seed that are built.
+const FEATURES: [&str; 1] = ["logs"];
 
 /// What the connection may do; fixed at admission.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,4 +74,58 @@ pub struct IssuedToken {
     pub issued_at_ms: u64,
     /// When it expires, Unix milliseconds.
     pub expires_at_ms: u64,
+}
+
+/// Appends the response to `connect`.
+pub fn write_hello(out: &mut Vec<u8>, hello: &Hello) {
+    open_response(out, hello.id.as_str(), true);
+    out.extend_from_slice(b",\"result\":");
+    let mut result = ObjectWriter::open(out);
+    result.u64("protocol", hello.protocol.into()).str("sessionId", &session_id(hello.conn));
+    result.opt_str("deviceToken", hello.token.as_ref().map(|token| token.token.expose()));
+    result.strs("features", FEATURES);
+    result.close();
+    out.extend_from_slice(b",\"payload\":");
+    write_hello_ok(out, hello);
+    out.push(b'}');
+}
+
+fn session_id(conn: ConnId) -> String {
+    format!("gateway-session-{}", conn.0)
+}
+
+fn write_hello_ok(out: &mut Vec<u8>, hello: &Hello) {
+    let mut payload = ObjectWriter::open(out);
+    payload.str("type", "hello-ok").u64("protocol", hello.protocol.into());
+    payload.object("server", |server| {
+        server.str("version", VERSION).str("connId", &hello.conn.to_string());
+    });
+    payload.object("features", |features| {
+        features.strs("methods", methods::names()).strs("events", EVENT_NAMES);
+    });
+    payload.object("snapshot", |snapshot| {
+        push_array(snapshot.key("presence"), hello.presence.iter(), push_presence);
+        snapshot.object("health", |health| {
+            health.bool("ok", true);
+        });
+        write_state_version(
+            snapshot.key("stateVersion"),
+            hello.presence_version,
+            hello.health_version,
+        );
+        snapshot.u64("uptimeMs", hello.uptime_ms).str("authMode", hello.auth_mode);
+    });
+    payload.object("auth", |auth| {
+        auth.opt_str("deviceToken", hello.token.as_ref().map(|token| token.token.expose()));
+        auth.str("role", hello.grant.role.as_str()).strs("scopes", hello.grant.scopes.names());
+        if let Some(token) = &hello.token {
+            auth.u64("issuedAtMs", token.issued_at_ms).u64("expiresAtMs", token.expires_at_ms);
+        }
+    });
+    payload.object("policy", |policy| {
+        policy.usize("maxPayload", hello.message_bytes_max);
+        policy.usize("maxBufferedBytes", hello.backlog_bytes_max);
+        policy.u64("tickIntervalMs", hello.tick_interval_ms);
+    });
+    payload.close();
 }

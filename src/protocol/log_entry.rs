@@ -1,8 +1,15 @@
 //! Log entries: what an agent reports, and what the journal keeps and shows.
+//!
+//! Owns their wire form and their form as a line of text. Called by `methods` (encoding an entry
+//! once), by `event` and `reply` (which only add what the journal gave it), and by the store.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::base::ids::{Cursor, SessionKey};
+use crate::protocol::json::ObjectWriter;
 
 /// Severity, in rising order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,4 +47,199 @@ pub struct LogRecord {
     pub cursor: Cursor,
     /// The rest.
     pub draft: LogDraft,
+}
+
+/// The latest moment that JavaScript's `Date` can hold, in the year 275,760.
+pub const TIMESTAMP_MS_MAX: u64 = 8_640_000_000_000_000;
+
+impl Level {
+    /// What a level must be, for errors.
+    pub(super) const MUST_BE: &'static str =
+        "must be one of debug, info, warn, error (or trace, warning, fatal, critical)";
+
+    /// As on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+
+    /// Reads a level or an alias, whatever the case: logging libraries differ.
+    pub fn parse(text: &str) -> Option<Self> {
+        const NAMES: [(&str, Level); 8] = [
+            ("info", Level::Info),
+            ("debug", Level::Debug),
+            ("warn", Level::Warn),
+            ("error", Level::Error),
+            ("warning", Level::Warn),
+            ("trace", Level::Debug),
+            ("fatal", Level::Error),
+            ("critical", Level::Error),
+        ];
+        NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, level)| *level)
+    }
+}
+
+/// Appends what `LogDraft::body` holds. `extra` is compact JSON text.
+pub(super) fn write_body(
+    out: &mut Vec<u8>,
+    timestamp: u64,
+    level: Level,
+    source: &str,
+    session: Option<&str>,
+    message: &str,
+    extra: Option<&str>,
+) {
+    let open = out.len();
+    let mut body = ObjectWriter::open(out);
+    body.u64("timestamp", timestamp).str("level", level.as_str()).str("source", source);
+    body.opt_str("session", session).str("message", message);
+    if let Some(extra) = extra {
+        body.raw("extra", extra);
+    }
+    // The braces belong to whoever adds `id` and `cursor`.
+    out.remove(open);
+}
+
+impl LogDraft {
+    /// Makes a draft outside of `logs.append`, from parts that are already checked.
+    pub fn new(
+        timestamp: u64,
+        level: Level,
+        source: impl Into<Arc<str>>,
+        session: Option<SessionKey>,
+        message: &str,
+    ) -> Self {
+        let source = source.into();
+        let mut out = Vec::new();
+        let key = session.as_ref().map(SessionKey::as_str);
+        write_body(&mut out, timestamp, level, &source, key, message, None);
+        // Lossless: all of it was written from `str`.
+        Self { level, source, session, body: Arc::from(&*String::from_utf8_lossy(&out)) }
+    }
+}
+
+/// What a line of text needs of an entry's body.
+#[derive(Deserialize)]
+struct LineParts<'a> {
+    timestamp: u64,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+}
+
+impl LogRecord {
+    /// Appends the entry's object, as the `log` event and `logs.tail` show it.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut record = ObjectWriter::open(out);
+        record.str("id", &format!("log-{}", self.cursor.0));
+        record.members(&self.draft.body).u64("cursor", self.cursor.0);
+        record.close();
+    }
+
+    /// The entry as one line for people:
+    /// `2026-11-22T18:43:42.123Z INFO agent1 [agent1:chat] message`.
+    /// Line breaks and other control characters become spaces.
+    pub fn line(&self) -> String {
+        let object = format!("{{{}}}", self.draft.body);
+        let parts = serde_json::from_str::<LineParts<'_>>(&object);
+        let (timestamp, message) = match &parts {
+            Ok(parts) => (parts.timestamp, &*parts.message),
+            // Only a body that was not made here could be unreadable.
+            Err(_) => (0, ""),
+        };
+        let mut line = utc(timestamp);
+        line.push(' ');
+        line.push_str(&self.draft.level.as_str().to_ascii_uppercase());
+        line.push(' ');
+        line.push_str(&self.draft.source);
+        if let Some(session) = &self.draft.session {
+            line.push_str(" [");
+            line.push_str(session.as_str());
+            line.push(']');
+        }
+        line.push(' ');
+        line.extend(message.chars().map(|c| if c.is_control() { ' ' } else { c }));
+        line
+    }
+}
+
+/// A moment in Unix milliseconds as RFC 3339 text in UTC.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "all values are below those of TIMESTAMP_MS_MAX, some 10^8 days"
+)]
+fn utc(unix_ms: u64) -> String {
+    let unix_ms = unix_ms.min(TIMESTAMP_MS_MAX);
+    let (days, ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
+    // Counted from 1 March of the year 0, a leap day is the last day of its year, and 400 years
+    // (146,097 days) repeat. 1 January 1970 is day 719,468 of that count.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    // From March on, months of 31 and 30 days follow each other in a pattern of 153 days per 5.
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
+    let fraction = ms % 1_000;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:03}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_in_utc() {
+        for (unix_ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_709_164_800_000, "2024-02-29T00:00:00.000Z"),
+            (1_735_689_599_000, "2024-12-31T23:59:59.000Z"),
+            (1_795_373_022_123, "2026-11-22T18:43:42.123Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (TIMESTAMP_MS_MAX, "275760-09-13T00:00:00.000Z"),
+        ] {
+            assert_eq!(utc(unix_ms), text);
+        }
+    }
+
+    #[test]
+    fn levels_have_aliases_in_any_case() {
+        for (text, level) in [
+            ("trace", Some(Level::Debug)),
+            ("DEBUG", Some(Level::Debug)),
+            ("Info", Some(Level::Info)),
+            ("WARNING", Some(Level::Warn)),
+            ("warn", Some(Level::Warn)),
+            ("critical", Some(Level::Error)),
+            ("fatal", Some(Level::Error)),
+            ("notice", None),
+            ("", None),
+        ] {
+            assert_eq!(Level::parse(text), level);
+        }
+    }
+
+    #[test]
+    fn an_entry_is_one_line_whatever_its_message() {
+        let session = Some(SessionKey::new("agent1:chat"));
+        let draft = LogDraft::new(1_795_373_022_123, Level::Warn, "agent1", session, "a\nb \"c\"");
+        let record = LogRecord { cursor: Cursor(7), draft };
+        assert_eq!(record.line(), "2026-11-22T18:43:42.123Z WARN agent1 [agent1:chat] a b \"c\"");
+        let mut out = Vec::new();
+        record.write(&mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"id":"log-7","timestamp":1795373022123,"level":"warn","source":"agent1","session":"agent1:chat","message":"a\nb \"c\"","cursor":7}"#
+        );
+    }
 }

@@ -2,14 +2,37 @@
 //!
 //! Pure: text in, values out, and back. Knows nothing of sockets, frames, threads or clocks.
 //! Called by the connection threads (parsing) and the fan-out thread (encoding).
+//!
+//! The way of a message in: [`frame`] reads the envelope; before admission [`connect`] makes a
+//! [`connect::Connect`] or a [`refusal::Refusal`] of it, with [`peer`], [`origin`] and [`device`]
+//! for the stateless checks; afterwards [`request`] makes a typed call of it.
+//! The way out: [`reply`], [`event`] and [`hello`] append JSON to a buffer of the caller's.
+
+// Everything here reads bytes from strangers: no index and no sum may be able to panic.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::wildcard_enum_match_arm
+    )
+)]
 
 pub mod connect;
 pub mod device;
 pub mod error;
 pub mod event;
+mod fields;
+pub mod frame;
 pub mod hello;
+mod host;
+mod json;
 pub mod log_entry;
+pub mod methods;
+pub mod origin;
 pub mod peer;
+pub mod refusal;
 pub mod reply;
 pub mod request;
+pub mod safe_text;
 pub mod scope;

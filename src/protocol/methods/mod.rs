@@ -1,0 +1,148 @@
+//! The methods that an admitted peer may call: names, aliases and who may.
+//!
+//! One file per family reads its parameters. A new method is a variant of [`Method`], a row of
+//! the table, a variant of `request::Request` and, if it has parameters, a file here.
+//! Called by `request`, and by `hello` for the list of methods.
+
+use crate::protocol::error::ProtocolError;
+use crate::protocol::hello::Grant;
+use crate::protocol::scope::{Role, ScopeSet};
+
+pub(super) mod logs_append;
+pub(super) mod logs_tail;
+
+/// A method. `connect` is none: it exists only before admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// `ping`, answered by the connection itself.
+    Ping,
+    /// `health`, answered by the connection itself.
+    Health,
+    /// `status`
+    Status,
+    /// `system-presence`
+    SystemPresence,
+    /// `logs.tail`
+    LogsTail,
+    /// `logs.append`
+    LogsAppend,
+}
+
+/// Who may call a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Every admitted peer.
+    Everyone,
+    /// Whoever has this scope.
+    Scope(ScopeSet),
+    /// Every agent, and whoever has this scope.
+    AgentOr(ScopeSet),
+}
+
+struct Row {
+    method: Method,
+    name: &'static str,
+    aliases: &'static [&'static str],
+    access: Access,
+}
+
+/// `ping` stands first: it is the most frequent, and rows are compared in order.
+const TABLE: [Row; 6] = [
+    Row { method: Method::Ping, name: "ping", aliases: &[], access: Access::Everyone },
+    Row {
+        method: Method::LogsAppend,
+        name: "logs.append",
+        aliases: &[],
+        access: Access::AgentOr(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::LogsTail,
+        name: "logs.tail",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row { method: Method::Health, name: "health", aliases: &[], access: Access::Everyone },
+    Row {
+        method: Method::Status,
+        name: "status",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::SystemPresence,
+        name: "system-presence",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::READ),
+    },
+];
+
+impl Method {
+    /// Finds a method by its name or an alias.
+    pub fn find(name: &str) -> Option<Self> {
+        TABLE
+            .iter()
+            .find(|row| row.name == name || row.aliases.contains(&name))
+            .map(|row| row.method)
+    }
+
+    /// Its name on the wire; idempotency keys are kept under it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Health => "health",
+            Self::Status => "status",
+            Self::SystemPresence => "system-presence",
+            Self::LogsTail => "logs.tail",
+            Self::LogsAppend => "logs.append",
+        }
+    }
+
+    /// Who may call it.
+    pub fn access(self) -> Access {
+        TABLE
+            .iter()
+            .find(|row| row.method == self)
+            // A method that is in no table is for nobody but an administrator.
+            .map_or(Access::Scope(ScopeSet::ADMIN), |row| row.access)
+    }
+
+    /// Whether a peer with this grant may call it; if not, the error names the scope it lacks.
+    pub fn check(self, grant: &Grant) -> Result<(), ProtocolError> {
+        let needed = match self.access() {
+            Access::Everyone => return Ok(()),
+            Access::AgentOr(_) if grant.role == Role::Agent && grant.agent.is_some() => {
+                return Ok(());
+            }
+            Access::AgentOr(needed) | Access::Scope(needed) => needed,
+        };
+        if grant.scopes.contains(needed) {
+            Ok(())
+        } else {
+            Err(ProtocolError::missing_scope(&needed.to_string()))
+        }
+    }
+}
+
+/// The names of all methods, for `features.methods`.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|row| row.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_by_its_names_and_names_its_method() {
+        for row in &TABLE {
+            assert_eq!(row.method.name(), row.name);
+            assert_eq!(row.method.access(), row.access);
+            for name in row.aliases.iter().chain([&row.name]) {
+                assert_eq!(Method::find(name), Some(row.method));
+            }
+        }
+        for name in ["", "Ping", "ping ", "connect", "logs"] {
+            assert_eq!(Method::find(name), None);
+        }
+    }
+}
