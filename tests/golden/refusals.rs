@@ -12,9 +12,9 @@ use openclaw_gateway::protocol::safe_text::CONNECT_DETAIL_CODES;
 use crate::samples::written;
 
 /// A row of the contract: what the message contains, the detail code, the close code.
-type Row = (Refusal, &'static str, &'static str, u16);
+pub(crate) type Row = (Refusal, &'static str, &'static str, u16);
 
-fn table() -> Vec<Row> {
+pub(crate) fn table() -> Vec<Row> {
     [device_rows(), credential_rows(), handshake_rows()].concat()
 }
 
