@@ -2,7 +2,7 @@
 //! meaning, never a panic.
 
 use openclaw_gateway::protocol::connect::{parse_connect, parse_first};
-use openclaw_gateway::protocol::device::prove;
+use openclaw_gateway::protocol::device::{DeviceProof, prove};
 use openclaw_gateway::protocol::frame::{self, write_failure, write_refusal};
 use openclaw_gateway::protocol::request::parse;
 use serde_json::{Value, json};
@@ -120,6 +120,37 @@ fn depth_and_size_do_not_end_us() {
         }
     }
     feed(&format!(r#"{{"type":"req","id":"7","method":"{}"}}"#, "x".repeat(1_000_000)));
+}
+
+/// The shipped stacks are larger; TLS and the socket's own work come on top of this.
+const STACK_BYTES: usize = 128 * 1024;
+
+#[test]
+fn the_deepest_json_and_a_signature_fit_a_small_stack() {
+    let work = || {
+        for deep in [63, 64, 10_000] {
+            let nested = format!("{}{}", "[".repeat(deep), "]".repeat(deep));
+            let entry = format!(r#"{{"level":"info","message":"m","extra":{{"x":{nested}}}}}"#);
+            feed(&format!(
+                r#"{{"type":"req","id":"7","method":"logs.append","params":{{"entries":[{entry}]}}}}"#
+            ));
+        }
+        for message in messages() {
+            feed(&message);
+        }
+        let signed = &captured()[1];
+        let device = &signed["params"]["device"];
+        let text = signed.to_string();
+        let connect = parse_first(&text).unwrap();
+        let proof = prove(
+            &connect,
+            device["nonce"].as_str().unwrap(),
+            device["signedAt"].as_u64().unwrap(),
+        );
+        assert!(matches!(proof, DeviceProof::Valid(_)));
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work).unwrap();
+    thread.join().unwrap();
 }
 
 #[test]

@@ -90,7 +90,12 @@ fn tail(params: &Value) -> LogsTail {
 
 #[test]
 fn logs_tail_has_defaults_and_maxima() {
-    for params in [Value::Null, json!({}), json!({"cursor": null, "limit": null, "x": 1})] {
+    for params in [
+        Value::Null,
+        json!({}),
+        json!({"cursor": null, "limit": null, "x": 1}),
+        json!({"source": "", "session": ""}),
+    ] {
         let LogsTail { cursor, limit, bytes_max, filter } = tail(&params);
         assert_eq!((cursor, limit, bytes_max), (None, 500, 250_000));
         assert_eq!(filter, Default::default());
