@@ -133,6 +133,11 @@ impl Client {
         }
     }
 
+    /// Whether a response to this request came, and said that it succeeded.
+    pub(crate) fn was_answered(&self, id: &str) -> bool {
+        self.responses.get(id).is_some_and(|response| response["ok"] == true)
+    }
+
     /// Sends a request and waits for its response frame.
     #[track_caller]
     pub(crate) fn request(&mut self, method: &str, params: Value) -> Value {
@@ -179,6 +184,11 @@ impl Client {
     #[track_caller]
     pub(crate) fn payloads(&mut self, name: &str, count: usize) -> Vec<Value> {
         (0..count).map(|_| self.event(name)["payload"].clone()).collect()
+    }
+
+    /// Drops the events that were heard and kept: for those who use [`Client::hear`] for long.
+    pub(crate) fn forget_events(&mut self) {
+        self.events.clear();
     }
 
     /// Waits for the gateway to close; returns the close frame's code and reason.
@@ -234,7 +244,7 @@ impl Client {
     }
 
     /// From now on nothing that this client says arrives, pongs and close frames included.
-    pub(crate) fn mute(&mut self) {
+    pub(crate) fn mute(&self) {
         self.control.mute();
     }
 

@@ -101,11 +101,6 @@ impl<'a> Connect<'a> {
         self
     }
 
-    pub(crate) fn without_device(mut self) -> Self {
-        self.device = None;
-        self
-    }
-
     pub(crate) fn protocols(mut self, min: u64, max: u64) -> Self {
         self.params["minProtocol"] = json!(min);
         self.params["maxProtocol"] = json!(max);

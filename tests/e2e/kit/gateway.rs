@@ -137,10 +137,6 @@ impl Gateway {
         &self.process.announcement
     }
 
-    pub(crate) fn is_tls(&self) -> bool {
-        self.tls.is_some()
-    }
-
     /// The directory that holds the configuration and, unless it was set, the state.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
@@ -175,6 +171,11 @@ impl Gateway {
     /// Asks the gateway to stop, as a service manager does.
     pub(crate) fn terminate(&self) {
         self.process.signal(Signal::TERM);
+    }
+
+    /// Asks the gateway to stop, as Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        self.process.signal(Signal::INT);
     }
 
     /// Waits until the process has ended by itself.
@@ -245,7 +246,9 @@ impl Process {
         if address.is_none() {
             process.end();
             let stderr = process.stderr.lock().unwrap();
-            panic!("{command:?} announced {announced:?} and not that it listens; stderr:\n{stderr}");
+            panic!(
+                "{command:?} announced {announced:?} and not that it listens; stderr:\n{stderr}"
+            );
         }
         process
     }

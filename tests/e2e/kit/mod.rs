@@ -19,11 +19,12 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::time::{Duration, Instant, SystemTime};
 
-pub(crate) use client::{Client, Heard};
+pub(crate) use client::{Client, Heard, entries};
 pub(crate) use connect::{Connect, Refusal};
 pub(crate) use device::Device;
 pub(crate) use dial::Dial;
-pub(crate) use gateway::{Gateway, SECRET, Setup};
+pub(crate) use gateway::{Gateway, SECRET, binary};
+pub(crate) use http::exchange;
 pub(crate) use process::Usage;
 pub(crate) use rng::Rng;
 pub(crate) use temp_dir::TempDir;
