@@ -24,6 +24,7 @@ mod heartbeat;
 mod http;
 mod journal;
 mod overload;
+mod readme;
 mod refusals;
 mod slow_peer;
 mod stop;
