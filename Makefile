@@ -1,0 +1,60 @@
+# `make` alone explains itself. Every target is one line of help and a few of recipe.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+BIN := openclaw-gateway
+# Cargo may be told to build elsewhere.
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+SKIPPED := $(TARGET_DIR)/skipped-tests.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check fmt clippy conformance conformance-quick deny install clean skipped
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Build and start on 127.0.0.1:8080 with its state in ./state; ARGS="…" adds arguments
+	$(CARGO) run --release --locked -- --state-dir ./state $(ARGS)
+
+build: ## Build the release binary, target/release/openclaw-gateway
+	$(CARGO) build --release --locked
+
+test: ## Everything that guards a change: fmt, clippy, all tests, the quick conformance cases
+	@mkdir -p $(TARGET_DIR) && rm -f $(SKIPPED)
+	$(MAKE) check
+	$(MAKE) conformance-quick
+	@$(MAKE) --no-print-directory skipped
+
+check: fmt clippy ## fmt, clippy and all tests, without what needs other people's programs
+	$(CARGO) test --locked
+
+fmt: ## Check the formatting
+	$(CARGO) fmt --all --check
+
+clippy: ## Lint everything; a warning is an error
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+conformance: ## All Autobahn cases that apply, plain and over TLS (minutes)
+	tests/conformance/run.sh full
+
+conformance-quick: ## The short Autobahn sections, as `make test` runs them
+	tests/conformance/run.sh quick
+
+skipped: ## List the tests that the last `make test` could not run, with the reason
+	@if [ -s $(SKIPPED) ]; then \
+		echo "Skipped (REQUIRE_ALL=1 makes each a failure):"; sed 's/^/  /' $(SKIPPED); \
+		test "$(REQUIRE_ALL)" != 1; \
+	else echo "Nothing was skipped."; fi
+
+deny: ## Check licences, sources and duplicate crates (cargo install --locked cargo-deny)
+	@command -v cargo-deny >/dev/null || \
+		{ echo "cargo-deny is missing; install it with: cargo install --locked cargo-deny"; exit 1; }
+	$(CARGO) deny --locked check bans licenses sources
+
+install: build ## Install to $(DESTDIR)$(PREFIX)/bin
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 0755 "$(TARGET_DIR)/release/$(BIN)" "$(DESTDIR)$(PREFIX)/bin/$(BIN)"
+
+clean: ## Remove what was built; ./state stays
+	$(CARGO) clean

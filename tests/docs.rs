@@ -1,0 +1,185 @@
+//! What the documents say is what the program does.
+//!
+//! `UPDATE_EXPECT=1` rewrites what can be derived (the README's `--help`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may panic; the message names the document"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use openclaw_gateway::base::close_reason::CloseReason;
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+#[track_caller]
+fn read(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// What the binary prints for `--help`.
+fn help() -> String {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_openclaw-gateway")).arg("--help").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn readme_shows_the_help_that_the_binary_prints() {
+    const OPENING: &str = "```text\n$ openclaw-gateway --help\n";
+    let readme = read("README.md");
+    let (before, rest) = readme.split_once(OPENING).expect("the README has a block for --help");
+    let (shown, after) = rest.split_once("```").unwrap();
+    let help = help();
+    assert!(!help.trim().is_empty(), "--help prints nothing");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(path("README.md"), format!("{before}{OPENING}{help}```{after}")).unwrap();
+    } else {
+        assert_eq!(shown, help, "UPDATE_EXPECT=1 rewrites the README");
+    }
+}
+
+/// One of each. The `match` makes the compiler ask for the next one.
+fn all_close_reasons() -> Vec<CloseReason> {
+    use CloseReason as Reason;
+    let all = vec![
+        Reason::ClosedByPeer(None),
+        Reason::Vanished,
+        Reason::HttpAnswered,
+        Reason::TlsFailed,
+        Reason::HeadTimeout,
+        Reason::HandshakeTimeout,
+        Reason::Refused { code: 1008, text: String::new() },
+        Reason::ProtocolViolation(""),
+        Reason::InvalidUtf8,
+        Reason::BinaryFrame,
+        Reason::MessageTooLarge,
+        Reason::PreauthTooLarge,
+        Reason::ErrorBudgetSpent,
+        Reason::SlowConsumer,
+        Reason::HeartbeatTimeout,
+        Reason::CredentialWithdrawn,
+        Reason::OverCapacity { retry_after: Duration::from_secs(1) },
+        Reason::ServerStopping,
+        Reason::SocketFailed,
+        Reason::Bug,
+    ];
+    for reason in &all {
+        match reason {
+            Reason::ClosedByPeer(_)
+            | Reason::Vanished
+            | Reason::HttpAnswered
+            | Reason::TlsFailed
+            | Reason::HeadTimeout
+            | Reason::HandshakeTimeout
+            | Reason::Refused { .. }
+            | Reason::ProtocolViolation(_)
+            | Reason::InvalidUtf8
+            | Reason::BinaryFrame
+            | Reason::MessageTooLarge
+            | Reason::PreauthTooLarge
+            | Reason::ErrorBudgetSpent
+            | Reason::SlowConsumer
+            | Reason::HeartbeatTimeout
+            | Reason::CredentialWithdrawn
+            | Reason::OverCapacity { .. }
+            | Reason::ServerStopping
+            | Reason::SocketFailed
+            | Reason::Bug => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn every_close_reason_is_in_the_protocol_document_with_its_code() {
+    let document = read("docs/protocol.md");
+    let mut missing = Vec::new();
+    for reason in all_close_reasons() {
+        let name = reason.name();
+        let lines = document.lines().filter(|line| line.contains(&format!("`{name}`")));
+        let code = reason.code().map(|code| code.to_string()).unwrap_or_default();
+        if !lines.into_iter().any(|line| line.contains(&code)) {
+            missing.push(format!("{name} {code}"));
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn close_reasons_have_different_names_and_texts_that_fit_a_close_frame() {
+    let all = all_close_reasons();
+    let names: BTreeSet<_> = all.iter().map(CloseReason::name).collect();
+    assert_eq!(names.len(), all.len());
+    assert!(all.iter().all(|reason| reason.text().len() <= 123));
+    let long = CloseReason::Refused { code: 1008, text: "ü".repeat(100) };
+    assert_eq!(long.text().len(), 122, "cut between two characters");
+}
+
+/// Targets of the Makefile, and those that its help lists.
+fn targets(makefile: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
+    let rules = makefile.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
+    let (mut all, mut listed) = (BTreeSet::new(), BTreeSet::new());
+    for (name, rest) in rules.filter_map(|line| line.split_once(':')) {
+        all.insert(name);
+        if rest.contains("## ") {
+            listed.insert(name);
+        }
+    }
+    (all, listed)
+}
+
+#[test]
+fn make_help_lists_every_target_and_the_documents_name_no_other() {
+    let makefile = read("Makefile");
+    let (all, listed) = targets(&makefile);
+    assert_eq!(all, listed, "a target without a line of help");
+    let promised =
+        ["run", "test", "check", "build", "install", "conformance", "deny", "clean", "help"];
+    for name in promised {
+        assert!(all.contains(name), "no target {name}");
+    }
+    let phony = makefile.lines().find_map(|line| line.strip_prefix(".PHONY: ")).unwrap();
+    assert_eq!(all, phony.split(' ').collect(), "every target is phony");
+    for document in ["README.md", "ARCHITECTURE.md", ".ci/run"] {
+        for line in read(document).lines() {
+            for rest in line.split("make ").skip(1) {
+                let name: &str = rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap();
+                let is_command = line.contains(&format!("`make {name}`"))
+                    || line.trim_start().starts_with("make ");
+                assert!(!is_command || all.contains(name), "{document}: make {name}");
+            }
+        }
+    }
+}
+
+/// Files that a document links to, or names in backquotes.
+fn files_named(text: &str) -> Vec<&str> {
+    let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let links = links.filter(|link| !link.contains("://") && !link.starts_with('#'));
+    let quoted = text.split('`').filter(|word| {
+        ["src/", "tests/", "docs/"].iter().any(|dir| word.starts_with(dir)) && !word.contains(' ')
+    });
+    links.chain(quoted).collect()
+}
+
+#[test]
+fn files_that_the_documents_name_exist() {
+    assert_eq!(files_named("[a](b.md) `src/x` [c](https://d)"), ["b.md", "src/x"]);
+    let mut missing = Vec::new();
+    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+        let text = read(document);
+        let absent = files_named(&text).into_iter().filter(|name| !path(name).exists());
+        missing.extend(absent.map(|name| format!("{document}: {name}")));
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}

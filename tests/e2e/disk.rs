@@ -1,0 +1,134 @@
+//! A full disk: reports are refused, everything else goes on, and it heals by itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::kit::{Client, Device, Gateway, PATIENCE, TempDir, eventually};
+
+/// A small file system of its own, unmounted on drop.
+struct SmallDisk {
+    // Unmounted in `drop`, before the directory goes.
+    dir: TempDir,
+}
+
+impl SmallDisk {
+    /// Mounts one; the error says why that is not possible here.
+    fn mount(size: &str) -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("mounting a small file system needs root".to_owned());
+        }
+        let dir = TempDir::new();
+        let options = format!("size={size},mode=0700");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "openclaw-e2e"]).arg(dir.path());
+        let output = mount.output().map_err(|error| format!("mount: {error}"))?;
+        if output.status.success() {
+            Ok(Self { dir })
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Takes all space that is left; removing the file gives it back.
+    fn fill(&self) -> PathBuf {
+        use std::io::Write;
+        let path = self.path().join("ballast");
+        let mut file = fs::File::create(&path).unwrap();
+        for block in [64 * 1024, 4 * 1024, 1] {
+            let zeros = vec![0; block];
+            while file.write_all(&zeros).is_ok() {}
+        }
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let status = Command::new("umount").arg("--lazy").arg(self.path()).status();
+        if !status.is_ok_and(|status| status.success()) {
+            eprintln!("cannot unmount {}", self.path().display());
+        }
+    }
+}
+
+/// Reports until one is refused; returns the refusal and the messages that were answered.
+fn report_until_refused(agent: &mut Client) -> (Value, Vec<String>) {
+    let mut answered = Vec::new();
+    // 20 KiB each: 2,000 are more than the disk holds, also where space inside the store is reused.
+    for n in 0..2_000 {
+        let message = format!("{n} {}", "x".repeat(20_000));
+        let entry = json!({ "level": "info", "message": message });
+        let response = agent.request("logs.append", json!({ "entries": [entry] }));
+        if response["ok"] == false {
+            return (response["error"].clone(), answered);
+        }
+        answered.push(message);
+    }
+    panic!("2,000 reports fit onto a full disk");
+}
+
+#[test]
+fn full_disk_refuses_reports_and_heals_when_space_returns() {
+    let disk = match SmallDisk::mount("24m") {
+        Ok(disk) => disk,
+        Err(why) => skip!("full_disk_refuses_reports_and_heals_when_space_returns", why),
+    };
+    let mut gateway = Gateway::setup().state_dir(&disk.path().join("state")).start();
+    let device = Device::new();
+    let mut agent = gateway.agent("agent1", &device);
+    let mut operator = gateway.operator();
+    agent.report(["before"]);
+
+    let ballast = disk.fill();
+    let (error, mut answered) = report_until_refused(&mut agent);
+    assert_eq!(error["code"], "UNAVAILABLE", "{error}");
+    assert_eq!(error["retryable"], true, "{error}");
+
+    // Not ready, but alive: reads, pings, new peers and live events go on.
+    eventually("/readyz turns 503", PATIENCE, || {
+        let answer = gateway.http("GET", "/readyz");
+        (answer.status == 503).then(|| assert_eq!(answer.json()["ready"], false))
+    });
+    assert_eq!(gateway.http("GET", "/healthz").status, 200);
+    assert_eq!(operator.request("ping", Value::Null)["ok"], true);
+    let page = operator.ask("logs.tail", json!({ "cursor": 0, "limit": 1 }));
+    assert_eq!(page["entries"][0]["message"], "before");
+    let mut newcomer = gateway.operator();
+    assert!(newcomer.ask("status", Value::Null).is_object());
+    newcomer.leave();
+    operator.event("presence");
+
+    fs::remove_file(ballast).unwrap();
+    eventually("/readyz turns 200", PATIENCE, || {
+        (gateway.http("GET", "/readyz").status == 200).then_some(())
+    });
+    agent.report(["after"]);
+    answered.push("after".to_owned());
+
+    // What was answered is on disk, also after a crash.
+    gateway.kill_9();
+    gateway.start_again();
+    let mut operator = gateway.operator();
+    let mut kept = Vec::new();
+    let mut cursor = json!(0);
+    loop {
+        let page = operator.ask("logs.tail", json!({ "cursor": cursor, "maxBytes": 1_000_000 }));
+        let entries = page["entries"].as_array().unwrap();
+        kept.extend(entries.iter().map(|entry| entry["message"].as_str().unwrap().to_owned()));
+        cursor = page["cursor"].clone();
+        if page["truncated"] == false {
+            break;
+        }
+    }
+    let lost = answered.iter().filter(|message| !kept.contains(message)).count();
+    assert_eq!(lost, 0, "of {} answered reports", answered.len());
+    // The gateway must be gone before its disk is.
+    drop(gateway);
+}

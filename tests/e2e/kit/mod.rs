@@ -1,0 +1,84 @@
+//! What the stories are told with: gateways, devices, clients, and a little patience.
+//!
+//! Owns processes, sockets and temporary directories, and gives them all back on drop.
+//! Asserts nothing about the gateway beyond what a helper's name says.
+
+mod client;
+mod connect;
+mod device;
+mod dial;
+mod gateway;
+mod http;
+mod process;
+mod rng;
+mod selftest;
+mod temp_dir;
+mod tls;
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::time::{Duration, Instant, SystemTime};
+
+pub(crate) use client::{Client, Heard, entries};
+pub(crate) use connect::{Connect, Refusal};
+pub(crate) use device::Device;
+pub(crate) use dial::Dial;
+pub(crate) use gateway::{Gateway, SECRET, binary};
+pub(crate) use http::exchange;
+pub(crate) use process::Usage;
+pub(crate) use rng::Rng;
+pub(crate) use temp_dir::TempDir;
+
+/// How long anything that should happen "at once" may take on a busy machine with two cores.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Leaves the test, naming it in `target/skipped-tests.txt`, which `make test` prints at the end.
+/// With `REQUIRE_ALL=1` in the environment it panics instead.
+macro_rules! skip {
+    ($name:expr, $reason:expr) => {{
+        $crate::kit::note_skipped($name, &$reason);
+        return;
+    }};
+}
+
+/// See `skip!`.
+#[track_caller]
+pub(crate) fn note_skipped(name: &str, reason: &str) {
+    let required = std::env::var("REQUIRE_ALL").is_ok_and(|value| value == "1");
+    assert!(!required, "REQUIRE_ALL=1, but {name} cannot run: {reason}");
+    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/../skipped-tests.txt");
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    writeln!(file, "{name}: {reason}").unwrap();
+    eprintln!("skipped {name}: {reason}");
+}
+
+/// Waits until `condition` gives something, trying every 20 ms; panics after `patience`.
+#[track_caller]
+pub(crate) fn eventually<T>(
+    what: &str,
+    patience: Duration,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Our clock in Unix milliseconds, as devices put it into `signedAt`.
+pub(crate) fn unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
+/// A number from the environment, for scaling a test up or down.
+pub(crate) fn number_from_env(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")),
+        Err(_) => default,
+    }
+}

@@ -1,0 +1,30 @@
+//! The real binary, spoken to over real sockets, plain and TLS: one module per promise.
+//!
+//! `kit` starts gateways, makes devices and plays clients; nothing in it waits without a deadline.
+//! A case that needs something that the machine lacks names itself with `skip!`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test may panic, print why, read the clock and start threads"
+)]
+
+#[macro_use]
+mod kit;
+
+mod config;
+mod crash;
+mod disk;
+mod handshake_backend;
+mod handshake_mission_control;
+mod handshake_seed;
+mod heartbeat;
+mod http;
+mod journal;
+mod overload;
+mod readme;
+mod refusals;
+mod slow_peer;
+mod stop;
