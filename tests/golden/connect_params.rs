@@ -176,7 +176,8 @@ fn a_device_token_alone_needs_nothing_else() {
         assert_eq!((&*connect.client.id, connect.scopes), ("", None));
     }
     // Beside a device, or in the place of a shared secret, it is not alone.
-    assert!(parse(&json!({"deviceToken": "dt_1", "device": {}})).is_err());
+    let device = json!({"id": "d", "publicKey": "k", "signature": "s", "signedAt": 1});
+    assert!(parse(&json!({"deviceToken": "dt_1", "device": device})).is_err());
     assert!(parse(&json!({"auth": {"token": "dt_1"}})).is_err());
     // What is there must still be right.
     assert!(parse(&json!({"deviceToken": "dt_1", "client": {"id": 1}})).is_err());

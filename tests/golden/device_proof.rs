@@ -2,12 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use ed25519_dalek::{Signer as _, SigningKey};
+use ed25519_dalek::{Signer as _, SigningKey, Verifier as _};
 use openclaw_gateway::protocol::connect::{Connect, parse_connect};
 use openclaw_gateway::protocol::device::{
     DeviceFailure, DeviceProof, PublicKey, challenge, encode_nonce, prove,
 };
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha512};
 
 use crate::samples::{NOW, captured, parse_frame};
 
@@ -306,6 +307,41 @@ fn the_same_signature_written_another_way_is_refused() {
     }
     let malleable = signed.set("/device/signature", json!(STANDARD.encode(raw)));
     malleable.check(Some(DeviceFailure::SignatureInvalid));
+}
+
+/// A number in the field of a scalar, whose type is not ours to name.
+fn scalar_like<T: From<u64>>(_: &T, number: u64) -> T {
+    number.into()
+}
+
+/// Whoever has the key can sign with a nonce point of small order; the plain verification
+/// equation then holds, but such a signature says nothing of who chose the nonce.
+#[test]
+fn a_signature_with_a_point_of_small_order_is_refused() {
+    let device = Device::new();
+    let at = device.params["device"]["signedAt"].to_string();
+    let text = V2
+        .replace("{id}", device.params["device"]["id"].as_str().unwrap())
+        .replace("{at}", &at)
+        .replace("{nonce}", NONCE);
+    let mut neutral = [0; 32];
+    neutral[0] = 1;
+    let hash = Sha512::new()
+        .chain_update(neutral)
+        .chain_update(device.raw_key())
+        .chain_update(&text)
+        .finalize();
+    let secret = device.key.to_scalar();
+    // The hash as a number, from its most significant byte down (RFC 8032 section 5.1.7).
+    let challenge = hash.iter().rev().fold(scalar_like(&secret, 0), |sum, byte| {
+        sum * scalar_like(&secret, 256) + scalar_like(&secret, u64::from(*byte))
+    });
+    let signature = [neutral, (challenge * secret).to_bytes()].concat();
+    let parsed = ed25519_dalek::Signature::from_slice(&signature).unwrap();
+    assert!(device.key.verifying_key().verify(text.as_bytes(), &parsed).is_ok());
+    device
+        .set("/device/signature", json!(STANDARD.encode(signature)))
+        .check(Some(DeviceFailure::SignatureInvalid));
 }
 
 #[test]
