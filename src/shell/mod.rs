@@ -1,1 +1,11 @@
 //! The only threads, system calls and clocks.
+
+pub mod admission;
+pub mod budget;
+pub mod clock;
+pub mod connection;
+pub mod flusher;
+pub mod link;
+pub mod listener;
+pub mod registry;
+pub mod tls;
