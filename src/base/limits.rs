@@ -110,3 +110,54 @@ pub const CURSOR_BLOCK: u64 = 65_536;
 
 /// How often every peer hears a `tick`, sessions changing or not.
 pub const TICK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Header lines of a request; browsers behind two proxies send some 30. 64 parsed lines are 2 KiB
+/// of stack.
+pub const HTTP_HEADERS_MAX: usize = 64;
+
+/// The first read of a connection that was idle: a `connect` or a few dozen pings. 10,000
+/// connections that all speak at once take 40 MB for the moment.
+pub const READ_BYTES_MIN: usize = 4 * 1024;
+/// The largest read of a busy connection, so that a message of 25 MiB is some 400 reads.
+pub const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// What a link hands the kernel at once, per system call: enough for 64 events of 1 KiB. What is
+/// handed over can be neither dropped nor replaced nor overtaken.
+pub const WRITE_BYTES_MAX: usize = 64 * 1024;
+/// Frames in one such call: far below the 1,024 that `sendmsg` takes.
+pub const WRITE_FRAMES_MAX: usize = 64;
+/// Plaintext sealed at once: one TLS record (RFC 8446 section 5.1).
+pub const SEAL_BYTES_MAX: usize = 16 * 1024;
+/// What one flush writes to one peer before the flusher takes over, so that a peer that reads as
+/// fast as we write delays nobody.
+pub const FLUSH_BYTES_MAX: usize = 256 * 1024;
+/// Unsent bytes that the kernel keeps for one socket (`TCP_NOTSENT_LOWAT`); without it megabytes
+/// would stand between a queued ping and the wire.
+pub const KERNEL_UNSENT_BYTES: u32 = 32 * 1024;
+const _: () = assert!(SEAL_BYTES_MAX <= WRITE_BYTES_MAX && WRITE_BYTES_MAX <= FLUSH_BYTES_MAX);
+
+/// Pongs queued for one peer; of more pings only the newest is answered (RFC 6455 section 5.5.3).
+pub const PONGS_QUEUED_MAX: u32 = 32;
+
+/// Queued bytes of one link that are not counted against `backlogBytesTotal`: the usual burst, so
+/// that deliveries to peers that keep up touch no shared counter. 10,000 links of 16 KiB are
+/// 160 MB at the very worst, and frames are shared among receivers.
+pub const BACKLOG_BYTES_UNCOUNTED: usize = 16 * 1024;
+
+/// The shortest and the longest pause of the accept loop after an error such as `EMFILE`.
+pub const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);
+/// See [`ACCEPT_BACKOFF_MIN`].
+pub const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// Connections that the kernel completes and queues for the accept loop; it cuts this to
+/// `net.core.somaxconn`.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// What a connection refused for lack of room is told to wait.
+pub const CAPACITY_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The stack of a connection thread: the deepest JSON, Ed25519 and the TLS handshake, tested at
+/// this size. Only what is touched becomes resident. Unoptimised code needs several times more.
+pub const CONNECTION_STACK_BYTES: usize =
+    if cfg!(debug_assertions) { 512 * 1024 } else { 128 * 1024 };
+
+/// TLS sessions remembered for resumption by TLS 1.2 clients without tickets: some 1 KiB each.
+pub const TLS_SESSIONS_MAX: usize = 4_096;

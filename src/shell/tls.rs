@@ -1,6 +1,7 @@
-//! The TLS configuration from two PEM files, with errors a person can act on.
+//! Builds the TLS side of a listener from PEM files.
 //!
-//! Owns no connection. Called by `app` at the start and by `--check`.
+//! Owns nothing; errors say which file and what is wrong with it. Does not speak TLS: that is the
+//! link's part. Called by `app` at start and by `--check`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,56 +9,53 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ServerSessionMemoryCache;
 
-/// TLS 1.2 sessions kept for resumption; TLS 1.3 uses tickets. 1,024 of some 300 bytes are 300 KB.
-const SESSIONS_MAX: usize = 1_024;
+use crate::base::limits::TLS_SESSIONS_MAX;
 
-/// Why TLS cannot be served with these files.
+/// Why a certificate and key cannot be used.
 #[derive(Debug)]
 pub enum TlsError {
-    /// A file cannot be read, or is not PEM.
-    Read(PathBuf, pem::Error),
-    /// The certificate file holds no certificate.
+    /// The file cannot be read.
+    Unreadable(PathBuf, std::io::Error),
+    /// The file is not PEM.
+    NotPem(PathBuf, String),
+    /// The file has no certificate.
     NoCertificate(PathBuf),
-    /// The key file holds no private key.
+    /// The file has no private key.
     NoKey(PathBuf),
-    /// The two do not belong together, or rustls does not accept one of them.
-    Rejected {
-        /// The certificate file.
-        cert: PathBuf,
-        /// The key file.
-        key: PathBuf,
-        /// What rustls says.
-        cause: rustls::Error,
-    },
-    /// The system gave no randomness for the ticket key.
-    Tickets(rustls::Error),
+    /// The key is not the certificate's.
+    KeyMismatch(PathBuf, PathBuf),
+    /// The certificate or key is of a kind that cannot be used.
+    Unusable(PathBuf, rustls::Error),
 }
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(path, _) => write!(f, "cannot read {} as PEM", path.display()),
-            Self::NoCertificate(path) => write!(
+            Self::Unreadable(file, error) => write!(f, "cannot read {}: {error}", file.display()),
+            Self::NotPem(file, error) => {
+                write!(f, "{} is not a PEM file: {error}", file.display())
+            }
+            Self::NoCertificate(file) => write!(
                 f,
-                "{} holds no certificate; it needs a BEGIN CERTIFICATE section, the server's own first",
-                path.display()
+                "{} has no certificate: expected a section BEGIN CERTIFICATE",
+                file.display()
             ),
-            Self::NoKey(path) => write!(
+            Self::NoKey(file) => write!(
                 f,
-                "{} holds no private key; it needs a BEGIN PRIVATE KEY section (PKCS#8, PKCS#1 or SEC1)",
-                path.display()
+                "{} has no private key: expected a section BEGIN PRIVATE KEY, unencrypted",
+                file.display()
             ),
-            Self::Rejected { cert, key, .. } => write!(
+            Self::KeyMismatch(cert, key) => write!(
                 f,
-                "{} and {} cannot be used together; is the key that of the first certificate?",
-                cert.display(),
-                key.display()
+                "the key in {} does not belong to the first certificate in {}",
+                key.display(),
+                cert.display()
             ),
-            Self::Tickets(_) => f.write_str("cannot make a session ticket key"),
+            Self::Unusable(file, error) => write!(f, "cannot use {}: {error}", file.display()),
         }
     }
 }
@@ -65,40 +63,55 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Read(_, cause) => Some(cause),
-            Self::Rejected { cause, .. } | Self::Tickets(cause) => Some(cause),
-            Self::NoCertificate(_) | Self::NoKey(_) => None,
+            Self::Unreadable(_, error) => Some(error),
+            Self::Unusable(_, error) => Some(error),
+            Self::NotPem(..) | Self::NoCertificate(_) | Self::NoKey(_) | Self::KeyMismatch(..) => {
+                None
+            }
         }
     }
 }
 
-/// Reads both files and builds a configuration for TLS 1.2 and 1.3 (RFC 5246, RFC 8446) with
-/// session resumption and ALPN `http/1.1`: WebSocket upgrades are HTTP/1.1 (RFC 6455 section 4.1).
-pub fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = read_chain(cert)?;
-    let private_key = PrivateKeyDer::from_pem_file(key).map_err(|cause| match cause {
-        pem::Error::NoItemsFound => TlsError::NoKey(key.to_owned()),
-        cause => TlsError::Read(key.to_owned(), cause),
-    })?;
-    let rejected = |cause| TlsError::Rejected { cert: cert.to_owned(), key: key.to_owned(), cause };
+/// TLS 1.2 and 1.3 with the certificate chain in `cert_file` (leaf first) and the key in
+/// `key_file`. Clients may resume: by ticket, or, in TLS 1.2 without tickets, by a bounded cache.
+pub fn server_config(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain =
+        read(cert_file, |pem| CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>())?;
+    if chain.is_empty() {
+        return Err(TlsError::NoCertificate(cert_file.to_owned()));
+    }
+    let key = match read(key_file, PrivateKeyDer::from_pem_slice) {
+        Err(TlsError::NotPem(file, error)) if error == pem::Error::NoItemsFound.to_string() => {
+            Err(TlsError::NoKey(file))
+        }
+        other => other,
+    }?;
+    let unusable = |error| TlsError::Unusable(cert_file.to_owned(), error);
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(rejected)?
+        .map_err(unusable)?
         .with_no_client_auth()
-        .with_single_cert(chain, private_key)
-        .map_err(rejected)?;
+        .with_single_cert(chain, key)
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                TlsError::KeyMismatch(cert_file.to_owned(), key_file.to_owned())
+            }
+            error => unusable(error),
+        })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
-    config.ticketer = ring::Ticketer::new().map_err(TlsError::Tickets)?;
+    config.ticketer = ring::Ticketer::new().map_err(unusable)?;
+    // One ticket resumes one connection, and a client here has one.
+    config.send_tls13_tickets = 1;
+    config.session_storage = ServerSessionMemoryCache::new(TLS_SESSIONS_MAX);
     Ok(Arc::new(config))
 }
 
-fn read_chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read = |cause| TlsError::Read(cert.to_owned(), cause);
-    let chain = CertificateDer::pem_file_iter(cert).map_err(read)?;
-    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(read)?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate(cert.to_owned()));
-    }
-    Ok(chain)
+fn read<T>(file: &Path, parse: impl FnOnce(&[u8]) -> Result<T, pem::Error>) -> Result<T, TlsError> {
+    let bytes =
+        std::fs::read(file).map_err(|error| TlsError::Unreadable(file.to_owned(), error))?;
+    parse(&bytes).map_err(|error| TlsError::NotPem(file.to_owned(), error.to_string()))
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

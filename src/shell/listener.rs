@@ -1,0 +1,313 @@
+//! The accept loop: counts, then hands each socket to a thread of its own.
+//!
+//! Owns the listening socket and the admission counts. Survives every error of `accept`: it backs
+//! off and goes on, and only [`Listener::stop`] ends it. Never speaks to a peer it lets in, and
+//! never waits for one it turns away. Started by `app`.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, Shutdown, SocketFlags};
+use rustls::ServerConfig;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::base::ids::ConnId;
+use crate::base::limits::{
+    ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, CONNECTION_STACK_BYTES, KERNEL_UNSENT_BYTES,
+    LISTEN_BACKLOG,
+};
+use crate::protocol::event::LogGap;
+use crate::shell::admission::{Admission, AdmissionLimits, Refusal, Slot};
+use crate::shell::budget::Budget;
+use crate::shell::clock;
+use crate::shell::connection::{self, Arrival, Service};
+use crate::shell::flusher::{Flusher, timespec};
+use crate::shell::link::{Link, LinkSetup};
+use crate::shell::registry::{Registration, Registry};
+
+/// The configured limits of connections; built by `app` from `[gateway.limits]`.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections from one address.
+    pub connections_per_address: usize,
+    /// From accept to upgrade.
+    pub handshake: Duration,
+    /// Connections not authenticated yet.
+    pub preauth_connections: usize,
+    /// The same from one address.
+    pub preauth_connections_per_address: usize,
+    /// The longest message before authentication. Enforced through the handler.
+    pub preauth_bytes: usize,
+    /// The longest message after it. Enforced through the handler.
+    pub message_bytes: usize,
+    /// What waits for one peer.
+    pub backlog_bytes: usize,
+    /// Unfinished messages of all peers together.
+    pub inbound_bytes_total: usize,
+    /// What waits for all peers together.
+    pub backlog_bytes_total: usize,
+}
+
+/// What a listener is made of, besides its service.
+#[derive(Debug)]
+pub struct ListenerSetup {
+    /// See [`ConnectionLimits`].
+    pub limits: ConnectionLimits,
+    /// Set if the port speaks TLS.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Encodes a `log.gap` event as a whole frame.
+    pub gap_frame: fn(LogGap) -> Bytes,
+    /// Finishes writes and ends graces.
+    pub flusher: Arc<Flusher>,
+    /// Where live connections are entered.
+    pub registry: Arc<Registry>,
+}
+
+/// A running accept loop; stopped and joined on drop.
+#[derive(Debug)]
+pub struct Listener {
+    address: SocketAddr,
+    admission: Arc<Admission>,
+    inbound: Arc<Budget>,
+    backlog: Arc<Budget>,
+    stopper: Arc<Stopper>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Stopper {
+    wake: OwnedFd,
+    is_stopping: AtomicBool,
+}
+
+/// Binds a listening socket; port 0 picks one. What accepted sockets inherit is set here, once:
+/// no delay for small frames, and a small share of unsent bytes in the kernel.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(KERNEL_UNSENT_BYTES)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+impl Listener {
+    /// Accepts from a socket of [`bind`] until stopped, serving each connection on a thread.
+    pub fn start<S: Service>(
+        socket: TcpListener,
+        service: Arc<S>,
+        setup: ListenerSetup,
+    ) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        let limits = setup.limits;
+        let admission = Admission::new(AdmissionLimits {
+            connections: limits.connections,
+            connections_per_address: limits.connections_per_address,
+            preauth_connections: limits.preauth_connections,
+            preauth_connections_per_address: limits.preauth_connections_per_address,
+        });
+        let inbound = Budget::new(limits.inbound_bytes_total);
+        let backlog = Budget::new(limits.backlog_bytes_total);
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let stopper = Arc::new(Stopper { wake, is_stopping: AtomicBool::new(false) });
+        let acceptor = Acceptor {
+            socket,
+            service,
+            admission: Arc::clone(&admission),
+            stopper: Arc::clone(&stopper),
+            link_setup: Arc::new(LinkSetup {
+                flusher: setup.flusher,
+                backlog_bytes_max: limits.backlog_bytes,
+                backlog_total: Arc::clone(&backlog),
+                gap_frame: setup.gap_frame,
+                epoch: clock::instant(),
+            }),
+            inbound: Arc::clone(&inbound),
+            registry: setup.registry,
+            tls: setup.tls,
+            handshake: limits.handshake,
+            last_conn: 0,
+        };
+        let thread =
+            thread::Builder::new().name("listener".to_owned()).spawn(move || acceptor.run())?;
+        Ok(Self { address, admission, inbound, backlog, stopper, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections there are.
+    pub fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+
+    /// Bytes of unfinished messages, of all peers.
+    pub fn inbound_bytes(&self) -> usize {
+        self.inbound.used()
+    }
+
+    /// Bytes that wait for all peers, as far as counted.
+    pub fn backlog_bytes(&self) -> usize {
+        self.backlog.used()
+    }
+
+    /// Ends the accept loop and closes the listening socket; live connections go on. Returns
+    /// when it has ended.
+    pub fn stop(&mut self) {
+        self.stopper.is_stopping.store(true, Ordering::Release);
+        // Full means that it is awake already.
+        let _awake = rustix::io::write(&self.stopper.wake, &1_u64.to_ne_bytes());
+        if let Some(thread) = self.thread.take() {
+            // Its panic has been reported by the panic hook.
+            let _reported = thread.join();
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+struct Acceptor<S> {
+    socket: TcpListener,
+    service: Arc<S>,
+    admission: Arc<Admission>,
+    stopper: Arc<Stopper>,
+    link_setup: Arc<LinkSetup>,
+    inbound: Arc<Budget>,
+    registry: Arc<Registry>,
+    tls: Option<Arc<ServerConfig>>,
+    handshake: Duration,
+    last_conn: u64,
+}
+
+impl<S: Service> Acceptor<S> {
+    fn run(mut self) {
+        let mut backoff = ACCEPT_BACKOFF_MIN;
+        while !self.stopper.is_stopping.load(Ordering::Acquire) {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            match rustix::net::acceptfrom_with(&self.socket, flags) {
+                Ok((socket, Some(peer))) => {
+                    backoff = ACCEPT_BACKOFF_MIN;
+                    if let Ok(peer) = SocketAddr::try_from(peer) {
+                        self.take(socket, fold(peer));
+                    }
+                }
+                Ok((_, None)) | Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(Errno::AGAIN) => self.wait(true, None),
+                // No descriptor, no memory, a firewall's EPERM, an error of the network that
+                // belongs to a single connection (accept(2)): none is a reason to end.
+                Err(error) => {
+                    log::warn!("accepting connections fails: {error}");
+                    self.wait(false, Some(clock::instant() + backoff));
+                    backoff = (backoff * 2).min(ACCEPT_BACKOFF_MAX);
+                }
+            }
+        }
+    }
+
+    /// Waits for a connection (if it is to) or for the stop, at most until `deadline`.
+    fn wait(&self, for_connections: bool, deadline: Option<Instant>) {
+        let timeout = deadline.map(|deadline| timespec(deadline, clock::instant()));
+        let wake = PollFd::new(&self.stopper.wake, PollFlags::IN);
+        let events = if for_connections { PollFlags::IN } else { PollFlags::empty() };
+        let mut fds = [wake, PollFd::new(&self.socket, events)];
+        // Interrupted or not, the loop looks again.
+        let _looks_again = poll(&mut fds, timeout.as_ref());
+    }
+
+    fn take(&mut self, socket: OwnedFd, peer: SocketAddr) {
+        let address = (!self.service.is_proxy(peer.ip())).then_some(peer.ip());
+        let refused = match self.admission.admit(address) {
+            Ok(slot) => match self.spawn(socket, peer, slot) {
+                Ok(()) => return,
+                Err(socket) => (socket, Refusal::Thread),
+            },
+            Err(refusal) => (Some(socket), refusal),
+        };
+        self.service.refused(peer, refused.1);
+        if let Some(socket) = refused.0 {
+            self.turn_away(&socket);
+        }
+    }
+
+    /// Starts the connection's thread. Where there is none to be had, the socket comes back if it
+    /// still can.
+    fn spawn(
+        &mut self,
+        socket: OwnedFd,
+        peer: SocketAddr,
+        slot: Slot,
+    ) -> Result<(), Option<OwnedFd>> {
+        self.last_conn += 1;
+        let conn = ConnId(self.last_conn);
+        let link = Link::new(conn, socket, Arc::clone(&self.link_setup), slot);
+        let arrival = Arrival {
+            peer,
+            tls: self.tls.clone(),
+            deadline: clock::instant() + self.handshake,
+            inbound: self.inbound.permit(),
+        };
+        let registration = self.registry.enter(&link);
+        let service = Arc::clone(&self.service);
+        let serve = {
+            let link = Arc::clone(&link);
+            move || serve(&link, &*service, arrival, registration)
+        };
+        let thread = thread::Builder::new()
+            .name(conn.to_string())
+            .stack_size(CONNECTION_STACK_BYTES)
+            .spawn(serve);
+        match thread {
+            Ok(_detached) => Ok(()),
+            Err(_) => {
+                link.retire();
+                Err(Arc::into_inner(link).map(Link::into_socket))
+            }
+        }
+    }
+
+    /// Says "not now" as far as that is possible at once, and without a thread.
+    fn turn_away(&self, socket: &OwnedFd) {
+        if self.tls.is_none() {
+            let answer = connection::at_capacity().encode(false);
+            let _best_effort = rustix::net::send(socket.as_fd(), &answer, SendFlags::NOSIGNAL);
+        }
+        let _best_effort = rustix::net::shutdown(socket, Shutdown::Write);
+        // A request that is already here would turn the close into a reset.
+        let mut request = [0; 1024];
+        let _best_effort = rustix::io::read(socket, &mut request);
+    }
+}
+
+/// The whole life of a connection's thread.
+fn serve<S: Service>(link: &Arc<Link>, service: &S, arrival: Arrival, registration: Registration) {
+    connection::run(link, service, arrival);
+    drop(registration);
+}
+
+/// An IPv4 address that came in over an IPv6 socket is that IPv4 address.
+fn fold(peer: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = peer.ip().to_canonical();
+    SocketAddr::new(ip, peer.port())
+}
+
+#[cfg(test)]
+#[path = "listener_tests.rs"]
+mod tests;
