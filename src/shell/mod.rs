@@ -1,1 +1,6 @@
 //! The only threads, system calls and clocks.
+
+pub mod state_dir;
+pub mod store;
+#[cfg(test)]
+pub(crate) mod test_dir;
