@@ -111,6 +111,7 @@ pub const CURSOR_BLOCK: u64 = 65_536;
 /// How often every peer hears a `tick`, sessions changing or not.
 pub const TICK_INTERVAL: Duration = Duration::from_secs(30);
 
+<<<<<<< HEAD
 /// Header lines of a request; browsers behind two proxies send some 30. 64 parsed lines are 2 KiB
 /// of stack.
 pub const HTTP_HEADERS_MAX: usize = 64;
@@ -161,3 +162,28 @@ pub const CONNECTION_STACK_BYTES: usize =
 
 /// TLS sessions remembered for resumption by TLS 1.2 clients without tickets: some 1 KiB each.
 pub const TLS_SESSIONS_MAX: usize = 4_096;
+=======
+/// Commits that wait for the store thread. The hub has at most one in flight; the rest is slack
+/// for the moment in which a failure report and the next commit cross.
+pub const STORE_COMMITS_WAITING_MAX: usize = 4;
+
+/// The store's page cache. Everything is in the hub's memory already; this holds the branch pages
+/// and the tail of the journal, and the idle process stays below 10 MiB.
+pub const STORE_CACHE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// With `durability = "relaxed"`, the longest that an answered commit stays unsynced.
+pub const STORE_SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// With `durability = "relaxed"`, bytes of changes kept for a replay until they are synced; at
+/// this many, the sync does not wait for its second.
+pub const STORE_UNSYNCED_BYTES_MAX: usize = UNCOMMITTED_BYTES_MAX;
+
+/// After a failure, how long until the store is tried again: at first, and at most. The first is
+/// long enough that the hub has heard of the failure.
+pub const STORE_RETRY_FIRST: Duration = Duration::from_millis(100);
+/// See [`STORE_RETRY_FIRST`].
+pub const STORE_RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// What must fit on the disk before a failed store takes commits again: some hundred reports.
+pub const STORE_PROBE_BYTES: usize = 256 * 1024;
+>>>>>>> store

@@ -9,4 +9,8 @@ pub mod flusher;
 pub mod link;
 pub mod listener;
 pub mod registry;
+pub mod state_dir;
+pub mod store;
+#[cfg(test)]
+mod test_dir;
 pub mod tls;

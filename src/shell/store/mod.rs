@@ -1,0 +1,138 @@
+//! Durable state: commits in, reports out, on a thread of their own.
+//!
+//! Owns the database file and who may use it. Does not decide what is kept or when commits are
+//! grouped: the hub does, and it keeps everything in memory, so nothing is read after the start.
+//! Called by `app` (opening) and `shell::hub_thread` (commits). A `Stored` report means: on disk
+//! and synced, unless the durability is relaxed.
+
+mod codec;
+mod database;
+mod error;
+mod schema;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::io;
+use std::path::Path;
+use std::thread::{Builder, JoinHandle};
+
+use crossbeam_channel::{Sender, bounded};
+use redb::{Database, StorageBackend};
+
+use self::database::{Opener, backend_opener, file_opener, guard};
+pub use self::error::StoreError;
+use self::worker::Worker;
+use crate::base::ids::Ticket;
+use crate::base::limits::STORE_COMMITS_WAITING_MAX;
+use crate::hub::records::{Change, DurableState};
+use crate::shell::state_dir::StateDir;
+
+/// `gateway.durability`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Every commit is synced before it is reported.
+    Full,
+    /// Commits of journal entries and remembered answers are reported at once and synced within a
+    /// second: a power cut or a crash loses at most that, a clean stop nothing. Other commits are
+    /// synced as with `Full`.
+    Relaxed,
+}
+
+/// An open store whose thread does not run yet.
+pub struct Store {
+    opener: Opener,
+    database: Database,
+    durability: Durability,
+}
+
+/// What became of commits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreReport {
+    /// This commit is on disk.
+    Stored(Ticket),
+    /// This commit, and every one sent after it until `Recovered`, is not on disk.
+    ///
+    /// Repeated for each of them. With relaxed durability it can name a commit that was reported
+    /// as stored: its changes are kept, and written again by the recovery.
+    Failed {
+        /// The commit.
+        ticket: Ticket,
+        /// Why, for diagnostics.
+        error: String,
+    },
+    /// The store takes commits again; none is in flight.
+    Recovered,
+}
+
+/// Takes commits for the store thread.
+#[derive(Debug)]
+pub struct StoreHandle {
+    commits: Sender<Commit>,
+    thread: JoinHandle<()>,
+}
+
+/// There is no room for another commit, or the thread is gone. Counts as a failed commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+#[derive(Debug)]
+struct Commit {
+    ticket: Ticket,
+    changes: Vec<Change>,
+}
+
+impl Store {
+    /// Locks the state directory, opens or creates the database in it, migrates an older schema
+    /// and reads everything.
+    pub fn open(
+        directory: &Path,
+        durability: Durability,
+    ) -> Result<(Self, DurableState), StoreError> {
+        Self::open_from(file_opener(StateDir::open(directory)?), durability)
+    }
+
+    /// The same over another backend, which the function opens anew at every recovery.
+    ///
+    /// For tests that make a disk fail; there is no configuration that leads here.
+    pub fn open_with_backend<B: StorageBackend>(
+        backend: impl Fn() -> io::Result<B> + Send + 'static,
+        durability: Durability,
+    ) -> Result<(Self, DurableState), StoreError> {
+        Self::open_from(backend_opener(backend), durability)
+    }
+
+    fn open_from(
+        opener: Opener,
+        durability: Durability,
+    ) -> Result<(Self, DurableState), StoreError> {
+        let database = opener()?;
+        let state = guard(|| tables::load(&database))?;
+        Ok((Self { opener, database, durability }, state))
+    }
+
+    /// Starts the thread, `store`. It calls `report` once for each commit, in order.
+    pub fn start(self, report: impl Fn(StoreReport) + Send + 'static) -> io::Result<StoreHandle> {
+        let (commits, inbox) = bounded(STORE_COMMITS_WAITING_MAX);
+        let worker = Worker::new(self.opener, self.database, self.durability, report);
+        let thread = Builder::new().name("store".to_owned()).spawn(move || worker.run(&inbox))?;
+        Ok(StoreHandle { commits, thread })
+    }
+}
+
+impl StoreHandle {
+    /// Hands a commit over. Never waits.
+    pub fn commit(&self, ticket: Ticket, changes: Vec<Change>) -> Result<(), Full> {
+        self.commits.try_send(Commit { ticket, changes }).map_err(|_| Full)
+    }
+
+    /// Finishes and reports what was handed over, syncs, closes the database and releases the
+    /// directory. Waits for all of that.
+    pub fn stop(self) {
+        drop(self.commits);
+        if self.thread.join().is_err() {
+            log::error!("the store thread panicked");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The tables: which there are, how a change is applied to them, how everything is read back.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `meta` | name | number: `schema`, `cursors_reserved`, `synced` |
+//! | `journal` | cursor | see `codec` |
+//! | `devices` | device id | `DeviceRecord` as JSON |
+//! | `tokens` | SHA-256 of the token | `TokenRecord` as JSON |
+//! | `answers` | `["user","method","key"]` as JSON | `AnswerRecord` as JSON |
+//! | `probe` | name | filler; see `worker` |
+//!
+//! Owns no thread and no file: it is given a transaction. Called by `worker` and `database`.
+
+use std::sync::Arc;
+
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::codec::{self, Decoder};
+use super::error::StoreError;
+use crate::base::ids::Cursor;
+use crate::hub::records::{AnswerKey, Change, DurableState};
+use crate::protocol::log_entry::LogRecord;
+
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
+const DEVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("devices");
+const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("tokens");
+const ANSWERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("answers");
+const PROBE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("probe");
+
+const CURSORS_RESERVED: &str = "cursors_reserved";
+const SYNCED: &str = "synced";
+
+/// Creates the tables that are missing, so that reading need not ask which exist.
+pub(super) fn create(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    Tables::open(transaction)?;
+    transaction.open_table(PROBE)?;
+    Ok(())
+}
+
+/// Applies the changes in order.
+pub(super) fn apply(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
+    let mut tables = Tables::open(transaction)?;
+    changes.iter().try_for_each(|change| tables.apply(change))
+}
+
+/// Writes a number that no one reads: a durable commit makes earlier, unsynced ones durable, and
+/// one without any change need not reach the disk.
+pub(super) fn mark_synced(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    let mut meta = transaction.open_table(META)?;
+    let count = meta.get(SYNCED)?.map_or(0, |count| count.value());
+    meta.insert(SYNCED, count.wrapping_add(1))?;
+    Ok(())
+}
+
+/// Puts filler on the disk, or takes it away again.
+pub(super) fn probe(transaction: &WriteTransaction, filler: &[u8]) -> Result<(), StoreError> {
+    let mut probe = transaction.open_table(PROBE)?;
+    if filler.is_empty() {
+        probe.remove("filler")?;
+    } else {
+        probe.insert("filler", filler)?;
+    }
+    Ok(())
+}
+
+/// Reads everything. Errors name table and key of the first record that cannot be read.
+pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
+    let transaction = database.begin_read()?;
+    let cursors_reserved =
+        transaction.open_table(META)?.get(CURSORS_RESERVED)?.map_or(0, |value| value.value());
+    Ok(DurableState {
+        cursors_reserved: Cursor(cursors_reserved),
+        journal: load_journal(&transaction.open_table(JOURNAL)?)?,
+        devices: load_json("devices", &transaction.open_table(DEVICES)?, |id| id.to_owned())?,
+        tokens: load_json("tokens", &transaction.open_table(TOKENS)?, hex)?,
+        answers: load_json("answers", &transaction.open_table(ANSWERS)?, |key| key.to_owned())?,
+    })
+}
+
+struct Tables<'t> {
+    meta: Table<'t, &'static str, u64>,
+    journal: Table<'t, u64, &'static [u8]>,
+    devices: Table<'t, &'static str, &'static [u8]>,
+    tokens: Table<'t, &'static [u8; 32], &'static [u8]>,
+    answers: Table<'t, &'static str, &'static [u8]>,
+    /// One buffer for all journal entries of a commit.
+    bytes: Vec<u8>,
+}
+
+impl<'t> Tables<'t> {
+    fn open(transaction: &'t WriteTransaction) -> Result<Self, StoreError> {
+        Ok(Self {
+            meta: transaction.open_table(META)?,
+            journal: transaction.open_table(JOURNAL)?,
+            devices: transaction.open_table(DEVICES)?,
+            tokens: transaction.open_table(TOKENS)?,
+            answers: transaction.open_table(ANSWERS)?,
+            bytes: Vec::new(),
+        })
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
+        match change {
+            Change::ReserveCursors(cursor) => {
+                self.meta.insert(CURSORS_RESERVED, cursor.0)?;
+            }
+            Change::AppendLog(record) => self.append(record)?,
+            Change::TrimJournal(cursor) => {
+                self.journal.retain_in(..cursor.0, |_, _| false)?;
+            }
+            Change::PutDevice(device) => {
+                self.devices.insert(device.id.as_str(), encode(&**device)?.as_slice())?;
+            }
+            Change::DeleteDevice(id) => {
+                self.devices.remove(id.as_str())?;
+            }
+            Change::PutToken(token) => {
+                self.tokens.insert(&token.hash, encode(&**token)?.as_slice())?;
+            }
+            Change::DeleteToken(hash) => {
+                self.tokens.remove(hash)?;
+            }
+            Change::PutAnswer(answer) => {
+                let key = answer_key(&answer.key)?;
+                self.answers.insert(key.as_str(), encode(&**answer)?.as_slice())?;
+            }
+            Change::DeleteAnswer(key) => {
+                self.answers.remove(answer_key(key)?.as_str())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, record: &LogRecord) -> Result<(), StoreError> {
+        if !codec::encode(&record.draft, &mut self.bytes) {
+            return Err(StoreError::Corrupt {
+                table: "journal",
+                key: record.cursor.0.to_string(),
+                problem: "source or session is over 4 GiB".to_owned(),
+            });
+        }
+        self.journal.insert(record.cursor.0, self.bytes.as_slice())?;
+        Ok(())
+    }
+}
+
+fn load_journal(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+) -> Result<Vec<Arc<LogRecord>>, StoreError> {
+    let mut decoder = Decoder::default();
+    let mut journal = Vec::with_capacity(usize::try_from(table.len()?).unwrap_or_default());
+    for entry in table.iter()? {
+        let (cursor, bytes) = entry?;
+        let cursor = cursor.value();
+        let record = decoder.decode(Cursor(cursor), bytes.value()).map_err(|problem| {
+            StoreError::Corrupt {
+                table: "journal",
+                key: cursor.to_string(),
+                problem: problem.to_owned(),
+            }
+        })?;
+        journal.push(Arc::new(record));
+    }
+    Ok(journal)
+}
+
+fn load_json<K: redb::Key + 'static, R: DeserializeOwned>(
+    name: &'static str,
+    table: &impl ReadableTable<K, &'static [u8]>,
+    show: impl Fn(K::SelfType<'_>) -> String,
+) -> Result<Vec<R>, StoreError> {
+    let mut records = Vec::new();
+    for entry in table.iter()? {
+        let (key, bytes) = entry?;
+        let record = serde_json::from_slice(bytes.value()).map_err(|error| {
+            StoreError::Corrupt { table: name, key: show(key.value()), problem: error.to_string() }
+        })?;
+        records.push(record);
+    }
+    Ok(records)
+}
+
+fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(record).map_err(StoreError::Encode)
+}
+
+/// A JSON array, because each of the three may hold whatever separator one could choose.
+fn answer_key(key: &AnswerKey) -> Result<String, StoreError> {
+    serde_json::to_string(&(&key.user, &key.method, &key.key)).map_err(StoreError::Encode)
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+pub(super) mod damage {
+    //! Writes records that no gateway would write.
+
+    use super::{Database, JOURNAL, StoreError, TOKENS};
+
+    pub(in super::super) fn journal(database: &Database, key: u64) -> Result<(), StoreError> {
+        let transaction = database.begin_write()?;
+        transaction.open_table(JOURNAL)?.insert(key, &b"\x01"[..])?;
+        Ok(transaction.commit()?)
+    }
+
+    pub(in super::super) fn token(database: &Database) -> Result<(), StoreError> {
+        let transaction = database.begin_write()?;
+        transaction.open_table(TOKENS)?.insert(&[0xAB; 32], &b"{}"[..])?;
+        Ok(transaction.commit()?)
+    }
+}

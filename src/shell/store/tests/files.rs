@@ -1,0 +1,233 @@
+//! What a start reads back, and what it makes of files that are not as we left them.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::{fs, io};
+
+use redb::Database;
+
+use super::super::tables::damage;
+use super::{Running, Store, cursors, entry};
+use crate::base::ids::{AgentName, Cursor, DeviceId, Ticket, UserName};
+use crate::hub::records::{
+    AnswerKey, AnswerRecord, Change, DeviceRecord, DeviceState, DurableState, TokenRecord,
+};
+use crate::protocol::device::PublicKey;
+use crate::protocol::scope::{Role, ScopeSet};
+use crate::shell::store::{Durability, Full, StoreReport};
+use crate::shell::test_dir::TestDir;
+
+fn open(directory: &Path) -> (Running, DurableState) {
+    let (store, state) = Store::open(directory, Durability::Full).unwrap();
+    (Running::start(store), state)
+}
+
+/// What is there after a clean stop and a new start.
+fn reopen(running: Running, directory: &Path) -> (Running, DurableState) {
+    running.handle.stop();
+    open(directory)
+}
+
+fn device(id: &str) -> DeviceRecord {
+    DeviceRecord {
+        id: DeviceId::new(id),
+        public_key: PublicKey([7; 32]),
+        state: DeviceState::Approved,
+        user: UserName::new("default"),
+        role: Role::Agent,
+        scopes: ScopeSet::READ,
+        agent: Some(AgentName::new("agent1")),
+        display_name: None,
+        client_id: "client".to_owned(),
+        platform: "linux".to_owned(),
+        address: IpAddr::from([127, 0, 0, 1]),
+        created_at_ms: 1,
+        last_seen_ms: 2,
+    }
+}
+
+fn token(hash: [u8; 32]) -> TokenRecord {
+    TokenRecord {
+        hash,
+        device: DeviceId::new("device"),
+        role: Role::Operator,
+        scopes: ScopeSet::ALL,
+        issued_at_ms: 1,
+        expires_at_ms: 2,
+    }
+}
+
+fn answer(key: &str) -> AnswerRecord {
+    AnswerRecord {
+        key: AnswerKey {
+            user: UserName::new("default"),
+            method: "logs.append".to_owned(),
+            key: key.to_owned(),
+        },
+        params_hash: [9; 32],
+        answer: serde_json::json!({ "first": 1, "last": 2 }),
+        expires_at_ms: 3,
+    }
+}
+
+#[test]
+fn what_was_stored_is_there_after_a_restart() {
+    let dir = TestDir::new("store-all");
+    let (running, state) = open(dir.path());
+    assert_eq!(state.cursors_reserved, Cursor(0));
+    assert!(state.journal.is_empty());
+    assert!(running.commit(
+        1,
+        vec![
+            Change::ReserveCursors(Cursor(65_536)),
+            entry(1),
+            entry(2),
+            Change::PutDevice(Box::new(device("a"))),
+            Change::PutDevice(Box::new(device("b"))),
+            Change::PutToken(Box::new(token([1; 32]))),
+            Change::PutToken(Box::new(token([2; 32]))),
+            Change::PutAnswer(Box::new(answer("k\",\"1"))),
+            Change::PutAnswer(Box::new(answer("k2"))),
+        ]
+    ));
+    let (running, state) = reopen(running, dir.path());
+    assert_eq!(state.cursors_reserved, Cursor(65_536));
+    assert_eq!(cursors(&state), [1, 2]);
+    assert_eq!(state.devices, [device("a"), device("b")]);
+    assert_eq!(state.tokens, [token([1; 32]), token([2; 32])]);
+    assert_eq!(state.answers, [answer("k2"), answer("k\",\"1")], "in the order of their keys");
+
+    let replaced = DeviceRecord { state: DeviceState::Revoked, ..device("b") };
+    assert!(running.commit(
+        2,
+        vec![
+            Change::TrimJournal(Cursor(2)),
+            Change::DeleteDevice(DeviceId::new("a")),
+            Change::PutDevice(Box::new(replaced.clone())),
+            Change::DeleteToken([1; 32]),
+            Change::DeleteAnswer(answer("k2").key),
+            Change::DeleteAnswer(answer("never was").key),
+        ]
+    ));
+    let (running, state) = reopen(running, dir.path());
+    assert_eq!(cursors(&state), [2]);
+    assert_eq!(state.devices, [replaced]);
+    assert_eq!(state.tokens, [token([2; 32])]);
+    assert_eq!(state.answers, [answer("k\",\"1")]);
+    running.handle.stop();
+}
+
+#[test]
+fn stop_finishes_what_was_handed_over() {
+    let dir = TestDir::new("store-stop");
+    for durability in [Durability::Full, Durability::Relaxed] {
+        let (store, before) = Store::open(dir.path(), durability).unwrap();
+        let running = Running::start(store);
+        let first = before.journal.len() as u64 + 1;
+        let mut sent = 0;
+        for ticket in first..first + 50 {
+            let accepted = running.handle.commit(Ticket(ticket), vec![entry(ticket)]);
+            if accepted == Err(Full) {
+                break;
+            }
+            sent += 1;
+        }
+        let reports = running.reports.clone();
+        running.handle.stop();
+        let expected: Vec<_> =
+            (first..first + sent).map(|ticket| StoreReport::Stored(Ticket(ticket))).collect();
+        assert_eq!(reports.try_iter().collect::<Vec<_>>(), expected);
+        let (_, after) = Store::open(dir.path(), durability).unwrap();
+        assert_eq!(after.journal.len() as u64, first + sent - 1);
+    }
+}
+
+#[test]
+fn only_one_gateway_uses_a_directory() {
+    let dir = TestDir::new("store-lock");
+    let (running, _) = open(dir.path());
+    let error = Store::open(dir.path(), Durability::Full).err().unwrap().to_string();
+    assert!(error.contains("another gateway uses this state directory"), "{error}");
+    running.handle.stop();
+    let (running, _) = open(dir.path());
+    running.handle.stop();
+}
+
+#[track_caller]
+fn check_corrupt(damage: impl Fn(&Database), expected: &str) {
+    let dir = TestDir::new("store-corrupt");
+    let (running, _) = open(dir.path());
+    running.commit(1, vec![entry(1)]);
+    running.handle.stop();
+    damage(&Database::create(dir.path().join("gateway.redb")).unwrap());
+    let error = Store::open(dir.path(), Durability::Full).err().unwrap().to_string();
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn corrupt_records_are_named_by_table_and_key() {
+    check_corrupt(
+        |database| damage::journal(database, 42).unwrap(),
+        "corrupt record in table journal, key 42: too short;",
+    );
+    check_corrupt(
+        |database| damage::token(database).unwrap(),
+        "corrupt record in table tokens, key abababababababababababababababab",
+    );
+}
+
+#[test]
+fn damaged_file_is_an_error_and_never_a_panic() {
+    let dir = TestDir::new("store-damage");
+    let (running, _) = open(dir.path());
+    for ticket in 1..=20 {
+        running.commit(ticket, vec![entry(ticket)]);
+    }
+    running.handle.stop();
+    let file = dir.path().join("gateway.redb");
+    let good = fs::read(&file).unwrap();
+
+    fs::write(&file, b"not a database at all, but long enough to be looked at").unwrap();
+    Store::open(dir.path(), Durability::Full).err().unwrap();
+
+    for len in [1, 100, 4096, 8192, good.len() / 2] {
+        fs::write(&file, &good[..len]).unwrap();
+        Store::open(dir.path(), Durability::Full).err().unwrap();
+    }
+    // A changed byte is noticed, or it was in a page that nothing uses.
+    for at in (0..good.len()).step_by(good.len() / 60) {
+        let mut bad = good.clone();
+        bad[at] ^= 0x55;
+        fs::write(&file, &bad).unwrap();
+        if let Ok((_, state)) = Store::open(dir.path(), Durability::Full) {
+            assert_eq!(cursors(&state), (1..=20).collect::<Vec<_>>(), "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn file_does_not_grow_while_the_journal_turns_over() {
+    const BOUND: u64 = 1_000;
+    const GROUP: u64 = 100;
+    let dir = TestDir::new("store-turnover");
+    let size = || -> io::Result<u64> { Ok(fs::metadata(dir.path().join("gateway.redb"))?.len()) };
+    // Relaxed for speed: the pages that can be reused are the same.
+    let (store, _) = Store::open(dir.path(), Durability::Relaxed).unwrap();
+    let running = Running::start(store);
+    let mut full_once = 0;
+    for ticket in 1..=20 * BOUND / GROUP {
+        let last = ticket * GROUP;
+        let mut changes: Vec<_> = (last - GROUP + 1..=last).map(entry).collect();
+        changes.push(Change::TrimJournal(Cursor((last + 1).saturating_sub(BOUND))));
+        // As the hub does every so often; it makes this commit a synced one.
+        changes.push(Change::ReserveCursors(Cursor(last + GROUP)));
+        assert!(running.commit(ticket, changes));
+        if last == 2 * BOUND {
+            full_once = size().unwrap();
+        }
+    }
+    running.handle.stop();
+    assert!(size().unwrap() <= 2 * full_once, "{} after {full_once}", size().unwrap());
+    let (_, state) = Store::open(dir.path(), Durability::Full).unwrap();
+    assert_eq!(cursors(&state), (19 * BOUND + 1..=20 * BOUND).collect::<Vec<_>>());
+}

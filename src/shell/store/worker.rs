@@ -1,0 +1,267 @@
+//! The store thread: one commit at a time, and the way back after a failure.
+//!
+//! ```text
+//!            write fails: Failed(ticket)
+//!  healthy ------------------------------> failed --+ retry fails: wait twice as long
+//!     ^                                      |  ^---+
+//!     +--------------------------------------+
+//!        reopen, replay, probe: Recovered
+//! ```
+//!
+//! After one I/O error the database library refuses everything (and must: after a failed fsync
+//! nobody knows what the disk has), so recovery means closing and opening anew. While failed,
+//! every commit is refused at once; none waits for the disk to come back.
+//!
+//! Owns the database and, with `durability = "relaxed"`, the changes that are answered but not
+//! synced: a recovery replays them, so that memory and disk agree again.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, after, never, select};
+use redb::Database;
+
+use super::database::{Opener, discard, guard};
+use super::error::StoreError;
+use super::{Commit, Durability, StoreReport, tables};
+use crate::base::ids::Ticket;
+use crate::base::limits::{
+    STORE_PROBE_BYTES, STORE_RETRY_FIRST, STORE_RETRY_MAX, STORE_SYNC_INTERVAL,
+    STORE_UNSYNCED_BYTES_MAX,
+};
+use crate::hub::records::Change;
+
+/// What the thread works with.
+pub(super) struct Worker<R> {
+    opener: Opener,
+    report: R,
+    durability: Durability,
+    state: State,
+    /// Fires when the state has something to do that no commit asks for.
+    timer: Receiver<Instant>,
+    unsynced: Unsynced,
+}
+
+enum State {
+    Healthy(Database),
+    Failed { error: String, retry: Duration },
+}
+
+/// Changes that were answered but may not survive a power cut.
+#[derive(Default)]
+struct Unsynced {
+    changes: Vec<Change>,
+    bytes: usize,
+    /// The first commit among them.
+    first: Option<Ticket>,
+}
+
+impl<R: Fn(StoreReport)> Worker<R> {
+    pub(super) fn new(opener: Opener, database: Database, how: Durability, report: R) -> Self {
+        Self {
+            opener,
+            report,
+            durability: how,
+            state: State::Healthy(database),
+            timer: never(),
+            unsynced: Unsynced::default(),
+        }
+    }
+
+    /// Works until every sender of commits is gone and what they sent is done; then syncs and
+    /// closes.
+    pub(super) fn run(mut self, commits: &Receiver<Commit>) {
+        loop {
+            select! {
+                recv(commits) -> commit => match commit {
+                    Ok(commit) => self.commit(commit, commits),
+                    Err(_) => break,
+                },
+                recv(self.timer) -> _ => self.act(commits),
+            }
+        }
+        self.finish();
+    }
+
+    fn commit(&mut self, commit: Commit, commits: &Receiver<Commit>) {
+        let ticket = commit.ticket;
+        let synced = self.durability == Durability::Full || commit.changes.iter().any(needs_sync);
+        let written = match &self.state {
+            State::Failed { error, .. } => {
+                let error = error.clone();
+                (self.report)(StoreReport::Failed { ticket, error });
+                return;
+            }
+            State::Healthy(database) => guard(|| write(database, &commit.changes, synced)),
+        };
+        match written {
+            Ok(()) => {
+                if synced {
+                    // A synced commit takes every earlier one to the disk with it.
+                    self.unsynced = Unsynced::default();
+                    self.timer = never();
+                } else {
+                    self.remember(commit);
+                }
+                (self.report)(StoreReport::Stored(ticket));
+                if self.unsynced.bytes > STORE_UNSYNCED_BYTES_MAX {
+                    self.act(commits);
+                }
+            }
+            Err(error) => self.fail(ticket, &error, commits),
+        }
+    }
+
+    /// The timer fired, or need not be waited for.
+    fn act(&mut self, commits: &Receiver<Commit>) {
+        self.timer = never();
+        match &self.state {
+            State::Healthy(database) => match guard(|| sync(database)) {
+                Ok(()) => self.unsynced = Unsynced::default(),
+                Err(error) => {
+                    let first = self.unsynced.first.unwrap_or_default();
+                    self.fail(first, &error, commits);
+                }
+            },
+            State::Failed { retry, .. } => {
+                let retry = *retry;
+                self.recover(retry, commits);
+            }
+        }
+    }
+
+    fn remember(&mut self, commit: Commit) {
+        if self.unsynced.first.is_none() {
+            self.unsynced.first = Some(commit.ticket);
+            self.timer = after(STORE_SYNC_INTERVAL);
+        }
+        self.unsynced.bytes += commit.changes.iter().map(size).sum::<usize>();
+        self.unsynced.changes.extend(commit.changes);
+    }
+
+    fn fail(&mut self, ticket: Ticket, error: &StoreError, commits: &Receiver<Commit>) {
+        let text = error.to_string();
+        log::error!("store failed, reports are refused until it recovers: {text}");
+        let failed = State::Failed { error: text.clone(), retry: STORE_RETRY_FIRST };
+        if let State::Healthy(database) = std::mem::replace(&mut self.state, failed) {
+            discard(database);
+        }
+        self.timer = after(STORE_RETRY_FIRST);
+        (self.report)(StoreReport::Failed { ticket, error: text });
+        self.refuse_waiting(commits);
+    }
+
+    fn recover(&mut self, retry: Duration, commits: &Receiver<Commit>) {
+        match self.reopen() {
+            Ok(database) => {
+                self.unsynced = Unsynced::default();
+                // Sent before the hub knew of the failure; it counts them as failed.
+                self.refuse_waiting(commits);
+                self.state = State::Healthy(database);
+                log::warn!("store recovered");
+                (self.report)(StoreReport::Recovered);
+            }
+            Err(error) => {
+                log::debug!("store has not recovered: {error}");
+                let retry = (retry * 2).min(STORE_RETRY_MAX);
+                self.state = State::Failed { error: error.to_string(), retry };
+                self.timer = after(retry);
+            }
+        }
+    }
+
+    /// Opens the database again and proves that it takes durable commits of a useful size.
+    fn reopen(&self) -> Result<Database, StoreError> {
+        let database = (self.opener)()?;
+        let proof = guard(|| {
+            write(&database, &self.unsynced.changes, true)?;
+            for filler in [[0xA5; STORE_PROBE_BYTES].as_slice(), &[]] {
+                let transaction = database.begin_write()?;
+                tables::probe(&transaction, filler)?;
+                transaction.commit()?;
+            }
+            Ok(())
+        });
+        match proof {
+            Ok(()) => Ok(database),
+            Err(error) => {
+                discard(database);
+                Err(error)
+            }
+        }
+    }
+
+    fn refuse_waiting(&self, commits: &Receiver<Commit>) {
+        let State::Failed { error, .. } = &self.state else { return };
+        for commit in commits.try_iter() {
+            (self.report)(StoreReport::Failed { ticket: commit.ticket, error: error.clone() });
+        }
+    }
+
+    fn finish(self) {
+        let database = match self.state {
+            State::Healthy(database) => database,
+            State::Failed { .. } if self.unsynced.changes.is_empty() => return,
+            State::Failed { .. } => match self.reopen() {
+                Ok(database) => return discard(database),
+                Err(error) => {
+                    log::error!("the last commits are not on disk: {error}");
+                    return;
+                }
+            },
+        };
+        if self.unsynced.first.is_some()
+            && let Err(error) = guard(|| sync(&database))
+        {
+            log::error!("the last commits may not be on disk: {error}");
+        }
+        discard(database);
+    }
+}
+
+fn write(database: &Database, changes: &[Change], synced: bool) -> Result<(), StoreError> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(match synced {
+        true => redb::Durability::Immediate,
+        false => redb::Durability::None,
+    })?;
+    tables::apply(&transaction, changes)?;
+    Ok(transaction.commit()?)
+}
+
+fn sync(database: &Database) -> Result<(), StoreError> {
+    let transaction = database.begin_write()?;
+    tables::mark_synced(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+/// Whether even relaxed durability waits for the disk: a cursor must never be used twice, and a
+/// revoked device must not come back.
+fn needs_sync(change: &Change) -> bool {
+    match change {
+        Change::AppendLog(_)
+        | Change::TrimJournal(_)
+        | Change::PutAnswer(_)
+        | Change::DeleteAnswer(_) => false,
+        Change::ReserveCursors(_)
+        | Change::PutDevice(_)
+        | Change::DeleteDevice(_)
+        | Change::PutToken(_)
+        | Change::DeleteToken(_) => true,
+    }
+}
+
+/// Roughly what a change holds in memory: the texts that have no small bound, and a flat rest.
+fn size(change: &Change) -> usize {
+    const FLAT: usize = 512;
+    match change {
+        Change::AppendLog(record) => record.draft.body.len() + FLAT,
+        Change::ReserveCursors(_)
+        | Change::TrimJournal(_)
+        | Change::PutDevice(_)
+        | Change::DeleteDevice(_)
+        | Change::PutToken(_)
+        | Change::DeleteToken(_)
+        | Change::PutAnswer(_)
+        | Change::DeleteAnswer(_) => FLAT,
+    }
+}
