@@ -111,7 +111,6 @@ pub const CURSOR_BLOCK: u64 = 65_536;
 /// How often every peer hears a `tick`, sessions changing or not.
 pub const TICK_INTERVAL: Duration = Duration::from_secs(30);
 
-<<<<<<< HEAD
 /// Header lines of a request; browsers behind two proxies send some 30. 64 parsed lines are 2 KiB
 /// of stack.
 pub const HTTP_HEADERS_MAX: usize = 64;
@@ -162,7 +161,6 @@ pub const CONNECTION_STACK_BYTES: usize =
 
 /// TLS sessions remembered for resumption by TLS 1.2 clients without tickets: some 1 KiB each.
 pub const TLS_SESSIONS_MAX: usize = 4_096;
-=======
 /// Commits that wait for the store thread. The hub has at most one in flight; the rest is slack
 /// for the moment in which a failure report and the next commit cross.
 pub const STORE_COMMITS_WAITING_MAX: usize = 4;
@@ -186,4 +184,3 @@ pub const STORE_RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// What must fit on the disk before a failed store takes commits again: some hundred reports.
 pub const STORE_PROBE_BYTES: usize = 256 * 1024;
->>>>>>> store
