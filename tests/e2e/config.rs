@@ -112,12 +112,10 @@ fn unsafe_settings_start_with_one_warning_each() {
     ];
     for (config, key) in cases {
         let gateway = Gateway::setup().without_secret().config(config).start();
-        let diagnostics = gateway.diagnostics();
-        let warnings: Vec<_> = diagnostics
-            .lines()
-            .filter(|line| line.contains("\"warn\"") && line.contains(key))
-            .collect();
-        assert_eq!(warnings.len(), 1, "{key}: {diagnostics}");
+        let is_warning = |line: &&str| line.contains("\"warn\"") && line.contains(key);
+        let count = || gateway.diagnostics().lines().filter(is_warning).count();
+        crate::kit::eventually(key, crate::kit::PATIENCE, || (count() > 0).then_some(()));
+        assert_eq!(count(), 1, "{key}: {}", gateway.diagnostics());
     }
     let config = "[gateway]\nbind = \"0.0.0.0\"\n";
     let output = Gateway::check(config, &[]);

@@ -100,6 +100,7 @@ fn full_disk_refuses_reports_and_heals_when_space_returns() {
     assert_eq!(operator.request("ping", Value::Null)["ok"], true);
     let page = operator.ask("logs.tail", json!({ "cursor": 0, "limit": 1 }));
     assert_eq!(page["entries"][0]["message"], "before");
+    operator.forget_events();
     let mut newcomer = gateway.operator();
     assert!(newcomer.ask("status", Value::Null).is_object());
     newcomer.leave();

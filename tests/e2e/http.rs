@@ -84,7 +84,7 @@ fn broken_requests_are_refused_and_end() {
     let (mut stream, _control) = gateway.dial().stream().unwrap();
     let refused = stream
         .write_all(b"GET / HTTP/1.1\r\n")
-        .and_then(|()| (0..4_096).try_for_each(|_| stream.write_all(&[b'a'; 1024])));
-    assert!(refused.is_err(), "four megabytes of head were taken");
+        .and_then(|()| (0..65_536).try_for_each(|_| stream.write_all(&[b'a'; 1024])));
+    assert!(refused.is_err(), "64 MiB of head were taken");
     assert_eq!(gateway.http("GET", "/health").status, 200);
 }
