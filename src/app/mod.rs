@@ -1,5 +1,10 @@
 //! Arguments, configuration, assembly, diagnostics.
 
+pub mod args;
+pub mod check;
+pub mod config;
+pub mod error;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 

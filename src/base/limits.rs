@@ -184,3 +184,48 @@ pub const STORE_RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// What must fit on the disk before a failed store takes commits again: some hundred reports.
 pub const STORE_PROBE_BYTES: usize = 256 * 1024;
+
+/// `connectionsPerAddress`: half of what a small machine can hold in all, so that one address
+/// cannot take everything. A proxy that forwards no addresses is one address.
+pub const CONNECTIONS_PER_ADDRESS_DEFAULT: usize = 1_024;
+/// `handshakeSeconds`, from the challenge to a valid `connect`.
+pub const HANDSHAKE_DEFAULT: Duration = Duration::from_secs(10);
+/// `preauthConnections`: 1,000 × 64 KiB of unproven input are at most 64 MB.
+pub const PREAUTH_CONNECTIONS_DEFAULT: usize = 1_000;
+/// `preauthBytes`: one message before the handshake is done; a `connect` is some 2 KiB.
+pub const PREAUTH_BYTES_DEFAULT: usize = 64 * 1024;
+/// `messageBytes`: one message after it. The contract's number.
+pub const MESSAGE_BYTES_DEFAULT: usize = 25 * 1024 * 1024;
+/// `backlogBytes`: what may wait for one peer. The contract's number.
+pub const BACKLOG_BYTES_DEFAULT: usize = 4 * 1024 * 1024;
+/// `inboundBytesTotal`: ten messages of the greatest size at once; 256 MiB.
+pub const INBOUND_BYTES_TOTAL_DEFAULT: usize = 256 * 1024 * 1024;
+/// `backlogBytesTotal`: 64 peers that stopped reading, each with all of its backlog; 256 MiB.
+pub const BACKLOG_BYTES_TOTAL_DEFAULT: usize = 256 * 1024 * 1024;
+/// `journalEntries`
+pub const JOURNAL_ENTRIES_DEFAULT: usize = 100_000;
+/// `journalBytes`: 100,000 entries of some 335 bytes; 32 MiB.
+pub const JOURNAL_BYTES_DEFAULT: usize = 32 * 1024 * 1024;
+/// `sessions`: 10,000 of some 500 bytes are 5 MB.
+pub const SESSIONS_DEFAULT: usize = 10_000;
+/// `snapshotSessions`: 200 rows of some 300 bytes are a `tick` of 60 KB.
+pub const SNAPSHOT_SESSIONS_DEFAULT: usize = 200;
+/// `tickMilliseconds`
+pub const TICK_COALESCE_DEFAULT: Duration = Duration::from_millis(250);
+
+const _: () = assert!(PREAUTH_BYTES_DEFAULT <= MESSAGE_BYTES_DEFAULT);
+const _: () = assert!(MESSAGE_BYTES_DEFAULT <= INBOUND_BYTES_TOTAL_DEFAULT);
+const _: () = assert!(BACKLOG_BYTES_DEFAULT <= BACKLOG_BYTES_TOTAL_DEFAULT);
+
+/// The configuration file: the example is 10 KiB.
+pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+/// Errors shown for one configuration; the first usually explains the rest.
+pub const CONFIG_ERRORS_MAX: usize = 20;
+/// A file that holds a secret.
+pub const SECRET_FILE_BYTES_MAX: u64 = 4 * 1024;
+/// Entries of `[[gateway.auth.users]]`. Each is tried at every connect with a secret.
+pub const USERS_MAX: usize = 100;
+/// Entries of `allowedOrigins`, `trustedProxies` and `publicHosts`. Each is tried at a connect.
+pub const CONFIG_LIST_MAX: usize = 1_000;
+/// `certFile` and `keyFile`: the longest chains are some 20 KiB.
+pub const TLS_FILE_BYTES_MAX: u64 = 1024 * 1024;

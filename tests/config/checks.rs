@@ -1,0 +1,132 @@
+//! Warnings about what starts nevertheless, and what `--check` looks at beyond the file.
+
+use expect_test::{Expect, expect};
+use openclaw_gateway::app::check::check;
+
+use super::{TestDir, load};
+
+#[track_caller]
+fn check_warning(text: &str, expected: &str) {
+    let warnings = load(text).unwrap().warnings();
+    match expected {
+        "" => assert_eq!(warnings, Vec::<String>::new()),
+        _ => {
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(warnings[0].contains(expected), "{warnings:?}");
+        }
+    }
+}
+
+#[test]
+fn unsafe_settings_are_one_warning_each() {
+    check_warning("[gateway]\nbind = \"0.0.0.0\"\n", "without TLS or a trusted proxy");
+    check_warning("[gateway]\nbind = \"0.0.0.0\"\ntrustedProxies = [\"10.0.0.1\"]\n", "");
+    check_warning("[gateway.controlUi]\nallowedOrigins = [\"*\"]\n", "any web page");
+    check_warning("[gateway.controlUi]\nenabled = false\nallowedOrigins = [\"*\"]\n", "");
+    check_warning("[gateway.controlUi]\nrequireDeviceAuth = false\n", "requireDeviceAuth is off");
+    check_warning("[gateway.auth.deviceAuth]\nregistration = \"open\"\n", "is \"open\"");
+    check_warning("[gateway.auth]\nsharedSecretWithoutDevice = \"always\"\n", "is \"always\"");
+    check_warning("[gateway.auth.deviceAuth]\nrequireSignature = false\n", "every program");
+    check_warning("[gateway.auth.deviceAuth]\nenabled = false\n", "nobody can prove");
+    check_warning("[gateway]\ndurability = \"relaxed\"\n", "loses up to a second");
+    check_warning("[gateway.metrics]\nenabled = true\n", "serves no metrics yet");
+}
+
+/// A certificate and its key, as PEM.
+fn certificate() -> (String, String) {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    (certified.cert.pem(), certified.signing_key.serialize_pem())
+}
+
+fn tls(cert: &str, key: &str, dir: &TestDir) -> String {
+    let state = dir.0.join("state");
+    format!(
+        "[gateway]\nstateDir = \"{}\"\n[gateway.tls]\nenabled = true\ncertFile = \"{cert}\"\n\
+         keyFile = \"{key}\"\n",
+        state.display()
+    )
+}
+
+#[track_caller]
+fn check_tls(cert: &str, key: &str, dir: &TestDir, expected: Expect) {
+    let config = load(&tls(cert, key, dir)).unwrap();
+    let report = check(&config).err().map_or_else(|| "fine".to_owned(), |error| error.report());
+    expected.assert_eq(&report.replace(dir.0.to_str().unwrap(), "DIR"));
+}
+
+#[test]
+fn certificate_and_key_must_be_there_and_belong_together() {
+    let dir = TestDir::new();
+    let (cert, key) = certificate();
+    let (_, other_key) = certificate();
+    let cert_file = dir.file("cert.pem", &cert, 0o644);
+    let key_file = dir.file("key.pem", &key, 0o600);
+    let other_file = dir.file("other.pem", &other_key, 0o600);
+    let open_file = dir.file("open.pem", &key, 0o644);
+    let empty_file = dir.file("empty.pem", "", 0o600);
+    let broken = "-----BEGIN CERTIFICATE-----\n%%%\n-----END CERTIFICATE-----\n";
+    let broken_file = dir.file("broken.pem", broken, 0o600);
+    check_tls(&cert_file, &key_file, &dir, expect!["fine"]);
+    check_tls(
+        &cert_file,
+        &other_file,
+        &dir,
+        expect![
+            "gateway: gateway.tls.keyFile: DIR/other.pem does not belong to the certificate in DIR/cert.pem"
+        ],
+    );
+    check_tls(
+        &cert_file,
+        &open_file,
+        &dir,
+        expect![
+            "gateway: gateway.tls.keyFile: DIR/open.pem is world-readable (mode 0644); chmod o-r DIR/open.pem"
+        ],
+    );
+    check_tls(
+        &cert_file,
+        &empty_file,
+        &dir,
+        expect!["gateway: gateway.tls.keyFile: DIR/empty.pem holds no private key in PEM form"],
+    );
+    check_tls(
+        &empty_file,
+        &key_file,
+        &dir,
+        expect!["gateway: gateway.tls.certFile: DIR/empty.pem holds no certificate in PEM form"],
+    );
+    check_tls(
+        &broken_file,
+        &key_file,
+        &dir,
+        expect![
+            "gateway: gateway.tls.certFile: DIR/broken.pem is not PEM: base64 decode error: InvalidCharacter(37)"
+        ],
+    );
+    check_tls(
+        "/nonexistent",
+        &key_file,
+        &dir,
+        expect![
+            "gateway: gateway.tls.certFile: cannot read /nonexistent: No such file or directory (os error 2)"
+        ],
+    );
+    check_tls(
+        &cert_file,
+        "/nonexistent",
+        &dir,
+        expect![
+            "gateway: gateway.tls.keyFile: cannot read /nonexistent: No such file or directory (os error 2)"
+        ],
+    );
+    assert!(!dir.0.join("state").exists(), "a check leaves nothing behind");
+}
+
+#[test]
+fn state_directory_must_be_a_place_to_write_to() {
+    let dir = TestDir::new();
+    let file = dir.file("file", "", 0o600);
+    let config = load(&format!("[gateway]\nstateDir = \"{file}/state\"\n")).unwrap();
+    let report = check(&config).unwrap_err().report();
+    assert!(report.starts_with("gateway: cannot write to state directory "), "{report}");
+}
