@@ -92,8 +92,19 @@ pub const TOKENS_PER_DEVICE_MAX: usize = 2;
 /// Addresses in the rate-limit table: 10,000 of some 100 bytes are 1 MB.
 pub const RATE_LIMIT_ADDRESSES_MAX: usize = 10_000;
 
-/// Remembered answers to requests with an `idempotencyKey`, and for how long.
-pub const IDEMPOTENT_ANSWERS_MAX: usize = 10_000;
+/// Failed proofs of one address that are remembered at most, whatever `maxAttempts` says:
+/// 10,000 addresses of 100 failures of 24 bytes are 24 MB, in the worst case.
+pub const RATE_LIMIT_ATTEMPTS_MAX: u32 = 100;
+
+/// Addresses whose refusals are summarised at a time; more share one summary.
+pub const REFUSAL_SUMMARIES_MAX: usize = 1_000;
+/// An address's first refusal is reported at once, the others of this time as one number.
+pub const REFUSAL_SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Remembered answers to requests with an `idempotencyKey`, and for how long. A full table
+/// refuses, because forgetting one early would let its request be executed twice: 65,536 of some
+/// 300 bytes are 20 MB, and last for 218 such requests a second.
+pub const IDEMPOTENT_ANSWERS_MAX: usize = 65_536;
 /// See [`IDEMPOTENT_ANSWERS_MAX`].
 pub const IDEMPOTENT_ANSWER_TTL: Duration = Duration::from_secs(5 * 60);
 /// An idempotency key.
@@ -229,3 +240,25 @@ pub const USERS_MAX: usize = 100;
 pub const CONFIG_LIST_MAX: usize = 1_000;
 /// `certFile` and `keyFile`: the longest chains are some 20 KiB.
 pub const TLS_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// When to retry what the store could not take.
+pub const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// When to retry what had no room among the uncommitted changes: a few commits later.
+pub const UNCOMMITTED_RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// From the request to stop until the answers that are being committed no longer hold it up.
+pub const STOP_COMMIT_GRACE: Duration = Duration::from_secs(5);
+/// From the request to stop until `Stopped`, whoever is still connected.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
+const _: () =
+    assert!(STOP_COMMIT_GRACE.as_millis() + CLOSE_GRACE.as_millis() < STOP_GRACE.as_millis());
+/// When a gateway that stops is expected back: what `shutdown` and refusals then say.
+pub const RESTART_EXPECTED: Duration = Duration::from_secs(5);
+
+/// Lines of `presence` in a hello or an event, newest first: 100 of some 250 bytes are 25 KB, so
+/// that the hellos of 10,000 peers that arrive together are 250 MB and not 25 GB.
+pub const PRESENCE_SHOWN_MAX: usize = 100;
+/// Lines of `system-presence`, which is asked for: 1,000 of some 250 bytes are 250 KB.
+pub const PRESENCE_LISTED_MAX: usize = 1_000;
+/// `presence` events are held back by the delay of ticks once more for each so many peers, because
+/// both the number of changes and that of receivers grow with the peers.
+pub const PRESENCE_PEERS_PER_DELAY: usize = 200;

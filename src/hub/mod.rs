@@ -1,8 +1,320 @@
 //! All shared state, as a pure state machine: one input at one moment in, effects in order out.
 //!
-//! No I/O, no clock, no thread, no log line. Called by `shell::hub_thread` alone.
+//! No I/O, no clock, no thread, no log line; randomness comes from a seed. Called by
+//! `shell::hub_thread` alone, which performs the effects. The parts, by what happens to a peer:
+//! `admission` (with `credentials`, `registration`, `rate_limit`, `tokens`, `devices`, `pairing`)
+//! lets it in; `clients`, `presence`, `heartbeat` and `tick` look after it; `verbs` answer it, with
+//! `journal` and `answers`; `commits` and `durability` make things last; `stopping` ends it all.
 
 pub mod effect;
 pub mod input;
 pub mod policy;
 pub mod records;
+
+mod admission;
+mod answers;
+mod clients;
+mod commits;
+mod credentials;
+mod device_admin;
+mod devices;
+mod durability;
+mod entropy;
+mod heartbeat;
+mod invariants;
+mod journal;
+mod pairing;
+mod presence;
+mod rate_limit;
+mod refusal_log;
+mod refusals;
+mod registration;
+mod stopping;
+mod tick;
+mod tokens;
+mod verbs;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+pub use device_admin::Approver;
+
+use crate::base::close_reason::CloseReason;
+use crate::base::ids::{ConnId, RequestId};
+use crate::base::time::Moment;
+use crate::hub::answers::Answers;
+use crate::hub::clients::Clients;
+use crate::hub::commits::Commits;
+use crate::hub::devices::Devices;
+use crate::hub::effect::{Diagnostic, DiagnosticValue, Effect};
+use crate::hub::entropy::Entropy;
+use crate::hub::heartbeat::{Heartbeats, Verdict};
+use crate::hub::input::Input;
+use crate::hub::journal::Journal;
+use crate::hub::pairing::Pairings;
+use crate::hub::policy::Policy;
+use crate::hub::presence::Presence;
+use crate::hub::rate_limit::RateLimiter;
+use crate::hub::records::{Change, DurableState};
+use crate::hub::refusal_log::RefusalLog;
+use crate::hub::stopping::Stage;
+use crate::hub::tick::Ticks;
+use crate::hub::tokens::Tokens;
+use crate::protocol::error::ProtocolError;
+use crate::protocol::event::Event;
+use crate::protocol::reply::Reply;
+use crate::protocol::request::Request;
+
+/// The user of credentials that belong to nobody in `[[gateway.auth.users]]`.
+pub const DEFAULT_USER: &str = "default";
+
+/// See the module.
+pub struct Hub {
+    policy: Policy,
+    started: Moment,
+    entropy: Entropy,
+    clients: Clients,
+    /// Peers whose `connect` waits for its commit.
+    connecting: BTreeSet<ConnId>,
+    devices: Devices,
+    tokens: Tokens,
+    pairings: Pairings,
+    limiter: RateLimiter,
+    refusal_log: RefusalLog,
+    journal: Journal,
+    answers: Answers,
+    commits: Commits,
+    presence: Presence,
+    heartbeats: Heartbeats,
+    ticks: Ticks,
+    stopping: Option<Stage>,
+    /// Whether anybody was told yet if the store takes writes.
+    announced_ready: bool,
+    health_version: u64,
+}
+
+impl Hub {
+    /// A hub with what was on disk. `seed` is 32 bytes from the operating system: every token and
+    /// pairing id comes from it.
+    ///
+    /// `next_deadline` is `now` at first: hand in `Input::Tick` once, and the hub reserves its
+    /// first journal positions. `Effect::SetReady` follows when that is on disk.
+    pub fn new(policy: Policy, state: DurableState, seed: [u8; 32], now: Moment) -> Self {
+        let limits = policy.limits;
+        let mut commits = Commits::new();
+        let mut devices = Devices::default();
+        for record in state.devices {
+            devices.put(record);
+        }
+        let mut tokens = Tokens::default();
+        let mut records = state.tokens;
+        records.sort_by_key(|token| (token.issued_at_ms, token.hash));
+        for token in records {
+            let device = devices.approved(&token.device);
+            if token.expires_at_ms > now.unix_ms && device.is_some_and(|d| d.role == token.role) {
+                if let Some(surplus) = tokens.load(token) {
+                    commits.lazily(Change::DeleteToken(surplus));
+                }
+            } else {
+                commits.lazily(Change::DeleteToken(token.hash));
+            }
+        }
+        let mut answers = Answers::default();
+        for key in answers.load(state.answers, now) {
+            commits.lazily(Change::DeleteAnswer(key));
+        }
+        Self {
+            pairings: Pairings::new(policy.auth.pairing_code, now.at),
+            limiter: RateLimiter::new(policy.auth.rate_limit),
+            heartbeats: Heartbeats::new(policy.heartbeat),
+            presence: Presence::new(limits.tick_coalesce),
+            ticks: Ticks::new(limits.tick_coalesce),
+            journal: Journal::new(
+                state.journal,
+                state.cursors_reserved,
+                limits.journal_entries_max,
+                limits.journal_bytes_max,
+            ),
+            policy,
+            started: now,
+            entropy: Entropy::new(seed),
+            clients: Clients::default(),
+            connecting: BTreeSet::new(),
+            devices,
+            tokens,
+            refusal_log: RefusalLog::default(),
+            answers,
+            commits,
+            stopping: None,
+            announced_ready: false,
+            health_version: 1,
+        }
+    }
+
+    /// Applies one input at one moment; appends to `effects` what the world must now do, in order.
+    pub fn handle(&mut self, now: Moment, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::ConnectRequested(asked) => self.connect_requested(now, *asked, effects),
+            Input::Requested { conn, id, request } => {
+                self.requested(now, conn, id, request, effects);
+            }
+            Input::Closed { conn, reason: _ } => self.closed(now, conn),
+            Input::PongReceived { conn, rtt } => self.pong_received(now, conn, rtt),
+            Input::SilenceMeasured(heard) => self.silence_measured(now, heard, effects),
+            Input::Stored(ticket) => self.stored(now, ticket, effects),
+            Input::StoreFailed { ticket: _, error } => self.store_failed(now, error, effects),
+            Input::StoreRecovered => self.store_recovered(effects),
+            Input::StopRequested { reason } => self.stop_requested(now, reason, effects),
+            Input::Tick => {}
+        }
+        self.expire(now, effects);
+        self.dispatch_commit(effects);
+        self.advance_stop(now.at, effects);
+    }
+
+    fn requested(
+        &mut self,
+        now: Moment,
+        conn: ConnId,
+        id: RequestId,
+        request: Request,
+        effects: &mut Vec<Effect>,
+    ) {
+        // No answer could arrive any more, so nothing is done that one would promise.
+        if !self.clients.answerable(conn) {
+            return;
+        }
+        match request {
+            Request::Status => self.status(now, conn, id, effects),
+            Request::SystemPresence => self.system_presence(conn, id, effects),
+            Request::LogsTail(ask) => self.logs_tail(conn, id, &ask, effects),
+            Request::LogsAppend(append) => self.logs_append(now, conn, id, append, effects),
+        }
+    }
+
+    /// When `Input::Tick` is needed next, if ever.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let start = (!self.announced_ready && self.commits.is_idle()).then_some(self.started.at);
+        [
+            start,
+            self.heartbeats.deadline(),
+            self.ticks.deadline(),
+            self.presence.deadline(),
+            self.answers.deadline(),
+            self.pairings.deadline(),
+            self.refusal_log.deadline(),
+            self.stop_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Does what time alone brings about.
+    fn expire(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let due = self.heartbeats.due(now.at);
+        if !due.is_empty() {
+            effects.push(Effect::MeasureSilence(due));
+        }
+        effects.extend(self.ticks.due(now).map(Effect::Broadcast));
+        if let Some((entries, version)) = self.presence.due(now.at) {
+            let health_version = self.health_version;
+            effects.push(Effect::Broadcast(Event::Presence { entries, version, health_version }));
+        }
+        for key in self.answers.expire(now.at) {
+            self.commits.lazily(Change::DeleteAnswer(key));
+        }
+        while let Some(pairing) = self.pairings.expire_one(now.at) {
+            let resolved = pairing.resolved("expired", now.unix_ms);
+            effects.push(Effect::Broadcast(Event::PairResolved(resolved)));
+        }
+        for summary in self.refusal_log.due(now.at) {
+            let peer = summary.address.map_or_else(|| "others".to_owned(), |peer| peer.to_string());
+            effects.push(Effect::Diagnose(Diagnostic {
+                level: log::Level::Warn,
+                msg: "Connects refused",
+                fields: vec![
+                    ("peer", DiagnosticValue::Text(peer)),
+                    ("count", DiagnosticValue::Number(summary.count)),
+                ],
+            }));
+        }
+    }
+
+    fn closed(&mut self, now: Moment, conn: ConnId) {
+        self.connecting.remove(&conn);
+        if self.clients.remove(conn).is_none() {
+            return;
+        }
+        self.heartbeats.removed(conn);
+        self.presence.left(now.at, now.unix_ms, conn);
+        if self.clients.is_empty() {
+            self.ticks.stopped();
+            self.presence.forget_changes();
+        }
+    }
+
+    fn pong_received(&mut self, now: Moment, conn: ConnId, rtt: Duration) {
+        if let Some(client) = self.clients.get_mut(conn) {
+            client.rtt = Some(rtt);
+            self.heartbeats.ponged(now.at, conn);
+        }
+    }
+
+    fn silence_measured(
+        &mut self,
+        now: Moment,
+        heard: Vec<(ConnId, Instant)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for (conn, heard) in heard {
+            match self.heartbeats.measured(now.at, conn, heard) {
+                Verdict::Nothing => {}
+                Verdict::Ping => effects.push(Effect::Ping(conn)),
+                Verdict::Dead { unanswered } => {
+                    let client = self.clients.get(conn);
+                    let client_id = client.map_or_else(String::new, |c| c.client_id.clone());
+                    effects.push(Effect::Diagnose(Diagnostic {
+                        level: log::Level::Warn,
+                        msg: "Heartbeat timeout",
+                        fields: vec![
+                            ("client_id", DiagnosticValue::Text(client_id)),
+                            ("missed_pongs", DiagnosticValue::Number(unanswered.into())),
+                            ("conn", DiagnosticValue::Text(conn.to_string())),
+                        ],
+                    }));
+                    self.close(conn, CloseReason::HeartbeatTimeout, effects);
+                }
+            }
+        }
+    }
+
+    /// Closes an admitted connection, once.
+    fn close(&mut self, conn: ConnId, reason: CloseReason, effects: &mut Vec<Effect>) {
+        if let Some(client) = self.clients.get_mut(conn)
+            && !client.closing
+        {
+            client.closing = true;
+            self.heartbeats.removed(conn);
+            effects.push(Effect::Close { conn, reason });
+        }
+    }
+
+    /// Answers a request, unless its connection can no longer hear it.
+    fn respond(
+        &self,
+        conn: ConnId,
+        id: RequestId,
+        result: Result<Reply, Box<ProtocolError>>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.clients.answerable(conn) {
+            effects.push(Effect::Respond { conn, id, result });
+        }
+    }
+}
+
+/// Whole milliseconds, as far as they can be counted.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

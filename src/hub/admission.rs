@@ -1,0 +1,452 @@
+//! The decision about a `connect` (`docs/protocol.md`, "Handshake"): rate limit, device proof,
+//! credentials, registration, in this order; the first that fails decides the error.
+//!
+//! What can be checked without shared state was checked by the connection's thread. Who may
+//! register is `registration`'s to say; what was presented is compared by `credentials`.
+//!
+//! ```text
+//!  ConnectRequested ──▶ decide ──refusal──────────────────────────────▶ Refuse
+//!                         │ admission                                      ▲
+//!                         ├── nothing to store ──▶ Admit, first tick       │ store failed
+//!                         └── new device or token ──▶ waits for its commit ┴─ stored ──▶ Admit
+//! ```
+
+use crate::base::ids::{AgentName, ConnId, RequestId, UserName};
+use crate::base::limits::{RESTART_EXPECTED, TICK_INTERVAL};
+use crate::base::time::Moment;
+use crate::hub::clients::Client;
+use crate::hub::commits::Waiter;
+use crate::hub::credentials::{self, Presented};
+use crate::hub::effect::{Diagnostic, DiagnosticValue, Effect};
+use crate::hub::input::ConnectRequested;
+use crate::hub::policy::{SecretKind, SecretWithoutDevice, SharedSecret};
+use crate::hub::presence::PresenceKey;
+use crate::hub::rate_limit::Credential;
+use crate::hub::records::DeviceRecord;
+use crate::hub::registration::Registered;
+use crate::hub::tokens::TokenHash;
+use crate::hub::{DEFAULT_USER, Hub, millis, refusals};
+use crate::protocol::connect::{self, Connect};
+use crate::protocol::device::{DeviceProof, PublicKey};
+use crate::protocol::event::PresenceEntry;
+use crate::protocol::hello::{Grant, Hello, IssuedToken};
+use crate::protocol::peer::PeerContext;
+use crate::protocol::refusal::Refusal;
+use crate::protocol::scope::{Role, ScopeSet};
+
+/// A peer that is let in, once what it needs is on disk.
+pub(super) struct Admission {
+    pub(super) conn: ConnId,
+    request: RequestId,
+    protocol: u8,
+    client: connect::Client,
+    peer: PeerContext,
+    pub(super) grant: Grant,
+    mode: &'static str,
+    pub(super) token: Option<(IssuedToken, TokenHash)>,
+    /// The key that signed, when a signature let it in.
+    pub(super) key: Option<PublicKey>,
+    /// What was registered for it.
+    pub(super) registered: Option<Registered>,
+}
+
+impl Hub {
+    /// Applies `Input::ConnectRequested`.
+    pub(super) fn connect_requested(
+        &mut self,
+        now: Moment,
+        asked: ConnectRequested,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.decide(now, &asked, effects) {
+            Ok(admission) => self.begin_admission(now, admission, effects),
+            Err(refusal) => {
+                let client = asked.connect.client.id;
+                self.refuse(now, asked.conn, &asked.peer, client, *refusal, effects);
+            }
+        }
+    }
+
+    fn decide(
+        &mut self,
+        now: Moment,
+        asked: &ConnectRequested,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Admission, Box<Refusal>> {
+        if self.stopping.is_some() {
+            return Err(Box::new(refusals::stopping(RESTART_EXPECTED)));
+        }
+        let address = asked.peer.address;
+        if let Some(left) = self.limiter.locked_for(now.at, address)
+            && !self.passes_lock_out(asked)
+        {
+            return Err(Box::new(Refusal::rate_limited(left)));
+        }
+        if !self.policy.auth.devices_enabled {
+            return self.decide_without_device(now, asked);
+        }
+        match asked.proof {
+            DeviceProof::Absent => self.decide_without_device(now, asked),
+            DeviceProof::Valid(key) => self.decide_by_signature(now, asked, key, effects),
+            DeviceProof::Failed(failure) => {
+                self.limiter.failed(now.at, address, Credential::Signature);
+                Err(Box::new(Refusal::device(failure)))
+            }
+        }
+    }
+
+    /// An approved device's signature cannot be guessed, so a lock-out that somebody else at its
+    /// address has earned does not hold it up, as long as it presents nothing that can.
+    fn passes_lock_out(&self, asked: &ConnectRequested) -> bool {
+        let DeviceProof::Valid(key) = asked.proof else { return false };
+        let device = asked.connect.device.as_ref();
+        self.policy.auth.devices_enabled
+            && device
+                .and_then(|device| self.devices.approved(&device.id))
+                .is_some_and(|record| record.public_key == key)
+            && !credentials::presents_guessable(&asked.connect)
+    }
+
+    pub(super) fn evaluate(&mut self, now: Moment, asked: &ConnectRequested) -> Presented {
+        let auth = &self.policy.auth;
+        let presented = credentials::evaluate(
+            now.at,
+            now.unix_ms,
+            &asked.connect,
+            auth,
+            &self.tokens,
+            &self.pairings,
+        );
+        let beside_signature = auth.devices_enabled && matches!(asked.proof, DeviceProof::Valid(_));
+        for credential in presented.failures(beside_signature) {
+            self.limiter.failed(now.at, asked.peer.address, credential);
+        }
+        for credential in presented.successes(auth) {
+            self.limiter.succeeded(asked.peer.address, credential);
+        }
+        presented
+    }
+
+    fn decide_without_device(
+        &mut self,
+        now: Moment,
+        asked: &ConnectRequested,
+    ) -> Result<Admission, Box<Refusal>> {
+        let presented = self.evaluate(now, asked);
+        let connect = &asked.connect;
+        if let Some(hash) = presented.token {
+            return self.admission_by_token(asked, hash);
+        }
+        if let Some((secret, kind)) = presented.shared {
+            return self.admission_by_secret(asked, &secret, kind);
+        }
+        if presented.wrong_device_token {
+            return Err(Box::new(Refusal::device_token_mismatch()));
+        }
+        if presented.wrong_token {
+            return Err(Box::new(Refusal::token_mismatch()));
+        }
+        if presented.wrong_password {
+            return Err(Box::new(Refusal::password_mismatch()));
+        }
+        let auth = &self.policy.auth;
+        let secret_would_do = self.secret_needs_no_device(&asked.peer);
+        if auth.secrets.is_empty()
+            && !auth.require_signature
+            && asked.peer.local
+            && (!auth.devices_enabled || !self.browser_needs_device(&asked.peer))
+        {
+            let grant = Grant {
+                role: connect.role,
+                scopes: asked_or_default(connect),
+                agent: self.free_agent_name(connect)?,
+                device: None,
+                user: UserName::new(DEFAULT_USER),
+            };
+            return Ok(Admission::new(asked, grant, "none"));
+        }
+        if !auth.devices_enabled || (secret_would_do && !auth.secrets.is_empty()) {
+            let takes_tokens = auth.secrets.iter().any(|secret| secret.kind == SecretKind::Token);
+            let missing = if takes_tokens || auth.secrets.is_empty() {
+                Refusal::token_missing()
+            } else {
+                Refusal::password_missing()
+            };
+            return Err(Box::new(missing));
+        }
+        Err(Box::new(Refusal::device_identity_required()))
+    }
+
+    fn browser_needs_device(&self, peer: &PeerContext) -> bool {
+        peer.origin.is_some() && self.policy.auth.browser_needs_device
+    }
+
+    /// Whether this peer may use a shared secret alone.
+    fn secret_needs_no_device(&self, peer: &PeerContext) -> bool {
+        if !self.policy.auth.devices_enabled {
+            return true;
+        }
+        !self.browser_needs_device(peer)
+            && match self.policy.auth.secret_without_device {
+                SecretWithoutDevice::Loopback => peer.local,
+                SecretWithoutDevice::Always => true,
+                SecretWithoutDevice::Never => false,
+            }
+    }
+
+    /// A device token alone: its own role, and of its scopes those that were asked for.
+    fn admission_by_token(
+        &self,
+        asked: &ConnectRequested,
+        hash: TokenHash,
+    ) -> Result<Admission, Box<Refusal>> {
+        let connect = &asked.connect;
+        let mismatch = || Box::new(Refusal::device_token_mismatch());
+        let token = self.tokens.get(&hash).ok_or_else(mismatch)?;
+        let device = self.devices.approved(&token.device).ok_or_else(mismatch)?;
+        let role_fits = token.role == device.role
+            && (!connect.role_named || connect.role == token.role)
+            && (token.role == Role::Operator || device.agent.is_some());
+        if !role_fits {
+            return Err(mismatch());
+        }
+        let may = token.scopes.intersection(device.scopes);
+        let grant = Grant {
+            role: token.role,
+            scopes: connect.scopes.map_or(may, |scopes| scopes.intersection(may)),
+            agent: device.agent.clone(),
+            device: Some(device.id.clone()),
+            user: device.user.clone(),
+        };
+        let mut admission = Admission::new(asked, grant, "device-token");
+        // The token it has, with the life it has: only a signature earns more.
+        let slots = [&connect.auth_device_token, &connect.auth_token, &connect.root_device_token];
+        let text = slots.into_iter().flatten().find(|slot| slot.hash().0 == hash).cloned();
+        admission.token = text.map(|text| {
+            let (issued_at_ms, expires_at_ms) = (token.issued_at_ms, token.expires_at_ms);
+            (IssuedToken { token: text, issued_at_ms, expires_at_ms }, hash)
+        });
+        Ok(admission)
+    }
+
+    fn admission_by_secret(
+        &self,
+        asked: &ConnectRequested,
+        secret: &SharedSecret,
+        kind: SecretKind,
+    ) -> Result<Admission, Box<Refusal>> {
+        if !self.secret_needs_no_device(&asked.peer) {
+            return Err(Box::new(Refusal::device_identity_required()));
+        }
+        let connect = &asked.connect;
+        let grant = Grant {
+            role: connect.role,
+            scopes: asked_or_default(connect).intersection(secret.scopes),
+            agent: self.free_agent_name(connect)?,
+            device: None,
+            user: secret.user.clone(),
+        };
+        let mode = match kind {
+            SecretKind::Token => "token",
+            SecretKind::Password => "password",
+        };
+        Ok(Admission::new(asked, grant, mode))
+    }
+
+    /// The name of an agent without a device, which must not be that of an agent with one.
+    fn free_agent_name(&self, connect: &Connect) -> Result<Option<AgentName>, Box<Refusal>> {
+        if connect.role != Role::Agent {
+            return Ok(None);
+        }
+        let Some(name) = &connect.agent_name else {
+            return Err(Box::new(Refusal::invalid_connect_params("agent.name is missing")));
+        };
+        if self.policy.auth.devices_enabled && self.devices.owner_of(name).is_some() {
+            return Err(Box::new(Refusal::device_identity_required()));
+        }
+        Ok(Some(name.clone()))
+    }
+
+    /// What an approved device is granted, with its token.
+    pub(super) fn admission_by_device(
+        &mut self,
+        now: Moment,
+        asked: &ConnectRequested,
+        device: &DeviceRecord,
+    ) -> Admission {
+        let scopes = asked.connect.scopes.unwrap_or(device.scopes);
+        let grant = Grant {
+            role: device.role,
+            scopes: scopes.intersection(device.scopes),
+            agent: device.agent.clone(),
+            device: Some(device.id.clone()),
+            user: device.user.clone(),
+        };
+        let mut admission = Admission::new(asked, grant, "device");
+        admission.key = Some(device.public_key);
+        admission.token = Some(self.issue_token(now, device));
+        admission
+    }
+
+    fn begin_admission(&mut self, now: Moment, admission: Admission, effects: &mut Vec<Effect>) {
+        let token = admission.token.as_ref().map(|(_, hash)| hash);
+        let is_unstored = admission
+            .grant
+            .device
+            .as_ref()
+            .is_some_and(|device| self.commits.is_unstored(device, token));
+        if is_unstored && self.commits.is_healthy() {
+            self.connecting.insert(admission.conn);
+            self.commits.wait(Waiter::Admission(Box::new(admission)));
+        } else {
+            self.admit(now, admission, effects);
+        }
+    }
+
+    /// Lets a peer in: everything that it needs is as durable as it will be.
+    pub(super) fn admit(&mut self, now: Moment, admission: Admission, effects: &mut Vec<Effect>) {
+        let conn = admission.conn;
+        if let Some(device) = &admission.grant.device {
+            self.devices.seen(device, now.unix_ms);
+        }
+        let (key, entry) = admission.presence(now);
+        self.clients.insert(
+            conn,
+            Client {
+                grant: admission.grant.clone(),
+                client_id: admission.client.id.clone(),
+                rtt: None,
+                closing: false,
+            },
+        );
+        self.heartbeats.admitted(now.at, conn);
+        self.ticks.started(now.at);
+        self.presence.arrived(now.at, conn, key, entry);
+        effects.extend(admission.diagnostics().into_iter().map(Effect::Diagnose));
+        let (mut presence, presence_version) = self.presence.shown(now.at);
+        if !admission.grant.scopes.contains(ScopeSet::READ) {
+            // Who else is here is for those who may hear `presence` events.
+            presence = [].into();
+        }
+        effects.push(Effect::Admit(Box::new(Hello {
+            id: admission.request,
+            protocol: admission.protocol,
+            conn,
+            grant: admission.grant,
+            token: admission.token.map(|(token, _)| token),
+            presence,
+            presence_version,
+            health_version: self.health_version,
+            uptime_ms: millis(now.at.duration_since(self.started.at)),
+            auth_mode: admission.mode,
+            message_bytes_max: self.policy.limits.message_bytes_max,
+            backlog_bytes_max: self.policy.limits.backlog_bytes_max,
+            tick_interval_ms: millis(TICK_INTERVAL),
+        })));
+        // A new client has the state without waiting.
+        effects.push(Effect::Send { conn, event: self.ticks.snapshot(now) });
+    }
+
+    /// Refuses a `connect`, and reports it unless its address has been reported just now.
+    pub(super) fn refuse(
+        &mut self,
+        now: Moment,
+        conn: ConnId,
+        peer: &PeerContext,
+        client_id: String,
+        refusal: Refusal,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.refusal_log.refused(now.at, peer.address) {
+            let code = refusal.error.details.as_ref().and_then(|details| details["code"].as_str());
+            let reason = code.unwrap_or(refusal.error.code.as_str()).to_owned();
+            effects.push(Effect::Diagnose(Diagnostic {
+                level: log::Level::Warn,
+                msg: "Connect refused",
+                fields: vec![
+                    ("client_id", DiagnosticValue::Text(client_id)),
+                    ("reason", DiagnosticValue::Text(reason)),
+                    ("conn", DiagnosticValue::Text(conn.to_string())),
+                    ("peer", DiagnosticValue::Text(peer.address.to_string())),
+                ],
+            }));
+        }
+        let Refusal { error, close } = refusal;
+        effects.push(Effect::Refuse { conn, error: Box::new(error), reason: close });
+    }
+}
+
+impl Admission {
+    fn new(asked: &ConnectRequested, grant: Grant, mode: &'static str) -> Self {
+        Self {
+            conn: asked.conn,
+            request: asked.connect.id.clone(),
+            protocol: asked.connect.protocol,
+            client: asked.connect.client.clone(),
+            peer: asked.peer.clone(),
+            grant,
+            mode,
+            token: None,
+            key: None,
+            registered: None,
+        }
+    }
+
+    /// What is needed to refuse it after all.
+    pub(super) fn into_refused(self) -> (ConnId, PeerContext, String) {
+        (self.conn, self.peer, self.client.id)
+    }
+
+    fn presence(&self, now: Moment) -> (PresenceKey, PresenceEntry) {
+        let client = &self.client;
+        let key = match (&self.grant.device, &client.instance_id) {
+            (Some(device), _) => PresenceKey::Device(device.clone()),
+            (None, Some(id)) => PresenceKey::Instance(self.grant.user.clone(), id.clone()),
+            (None, None) => PresenceKey::Conn(self.conn),
+        };
+        let entry = PresenceEntry {
+            host: client.display_name.clone().unwrap_or_else(|| client.id.clone()),
+            ip: self.peer.address.to_string(),
+            version: client.version.clone(),
+            platform: client.platform.clone(),
+            mode: client.mode.clone(),
+            device_id: self.grant.device.as_ref().map(ToString::to_string),
+            role: self.grant.role,
+            scopes: self.grant.scopes,
+            instance_id: client.instance_id.clone(),
+            agent: self.grant.agent.as_ref().map(ToString::to_string),
+            rtt_micros: None,
+            connected: true,
+            ts: now.unix_ms,
+        };
+        (key, entry)
+    }
+
+    /// The lines that an operator of the gateway sees, with the words and fields of the seed.
+    fn diagnostics(&self) -> Vec<Diagnostic> {
+        use DiagnosticValue::{Bool, Text};
+        let device = self.grant.device.as_ref().map(ToString::to_string);
+        let mut fields = vec![("client_id", Text(self.client.id.clone()))];
+        fields.extend(device.clone().map(|device| ("device_id", Text(device))));
+        fields.extend([
+            ("role", Text(self.grant.role.as_str().to_owned())),
+            ("conn", Text(self.conn.to_string())),
+            ("peer", Text(self.peer.address.to_string())),
+        ]);
+        let level = log::Level::Info;
+        let mut lines = vec![Diagnostic { level, msg: "WebSocket connection established", fields }];
+        if let (Some(device), Some(_)) = (device, self.key) {
+            let fields = vec![("device_id", Text(device)), ("valid", Bool(true))];
+            lines.push(Diagnostic { level, msg: "Device signature verified", fields });
+        }
+        lines
+    }
+}
+
+/// The scopes that a `connect` asks for; who names none asks for as little as is of use.
+pub(super) fn asked_or_default(connect: &Connect) -> ScopeSet {
+    connect.scopes.unwrap_or(match connect.role {
+        Role::Operator => ScopeSet::READ,
+        Role::Agent => ScopeSet::NONE,
+    })
+}

@@ -1,0 +1,186 @@
+//! Idempotency: what was answered to which key (`docs/protocol.md`, "Idempotency").
+//!
+//! Owns the table in memory, with those who wait for an answer that is being made durable. Does
+//! not execute anything and does not write to disk (`commits`). A full table refuses new keys,
+//! because forgetting an answer early would execute its request twice. Called by the verbs that
+//! take an `idempotencyKey`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::base::ids::{ConnId, Cursor, RequestId};
+use crate::base::limits::{IDEMPOTENT_ANSWER_TTL, IDEMPOTENT_ANSWERS_MAX};
+use crate::base::time::Moment;
+use crate::hub::records::{AnswerKey, AnswerRecord};
+use crate::protocol::reply::Reply;
+
+/// The cursors of a `logs.append`: the only answer so far, kept as small as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Appended {
+    pub(super) first: Cursor,
+    pub(super) last: Cursor,
+}
+
+impl Appended {
+    pub(super) fn reply(self) -> Reply {
+        Reply::LogsAppended { first: self.first, last: self.last }
+    }
+
+    fn to_json(self) -> Value {
+        json!({ "first": self.first.0, "last": self.last.0 })
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        let cursor = |name: &str| value.get(name)?.as_u64().map(Cursor);
+        Some(Self { first: cursor("first")?, last: cursor("last")? })
+    }
+}
+
+/// Someone who waits for an answer.
+pub(super) type Asker = (ConnId, RequestId);
+
+struct Entry {
+    params_hash: [u8; 32],
+    answer: Appended,
+    /// `Some` until the answer is on disk.
+    waiting: Option<Vec<Asker>>,
+    forget_at: Instant,
+}
+
+/// What is known of a key.
+pub(super) enum Known {
+    /// Nothing: execute the request.
+    New,
+    /// It was answered with this.
+    Done(Appended),
+    /// It is being made durable; the asker now waits with the first.
+    InProgress,
+    /// It came with other parameters.
+    Conflict,
+    /// There is no room for another key until then.
+    Full(Duration),
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Answers {
+    by_key: BTreeMap<AnswerKey, Entry>,
+    /// By when they are forgotten. Each entry has one place here, and a place without its entry,
+    /// because a commit failed, is skipped.
+    order: VecDeque<(Instant, AnswerKey)>,
+}
+
+impl Answers {
+    /// Takes what was on disk at the start; returns the keys that have expired or cannot be read.
+    pub(super) fn load(&mut self, mut records: Vec<AnswerRecord>, now: Moment) -> Vec<AnswerKey> {
+        let mut unusable = Vec::new();
+        records.sort_by_key(|record| record.expires_at_ms);
+        for record in records {
+            let left = Duration::from_millis(record.expires_at_ms.saturating_sub(now.unix_ms))
+                .min(IDEMPOTENT_ANSWER_TTL);
+            match Appended::from_json(&record.answer) {
+                Some(answer) if !left.is_zero() && self.by_key.len() < IDEMPOTENT_ANSWERS_MAX => {
+                    let forget_at = now.at + left;
+                    let params_hash = record.params_hash;
+                    self.order.push_back((forget_at, record.key.clone()));
+                    let entry = Entry { params_hash, answer, waiting: None, forget_at };
+                    self.by_key.insert(record.key, entry);
+                }
+                _ => unusable.push(record.key),
+            }
+        }
+        unusable
+    }
+
+    /// Looks a key up; an asker whose answer is in progress is remembered.
+    pub(super) fn look_up(
+        &mut self,
+        now: Instant,
+        key: &AnswerKey,
+        params_hash: &[u8; 32],
+        asker: &Asker,
+    ) -> Known {
+        match self.by_key.get_mut(key) {
+            Some(entry) if entry.forget_at > now => {
+                if entry.params_hash != *params_hash {
+                    return Known::Conflict;
+                }
+                let Some(waiting) = &mut entry.waiting else { return Known::Done(entry.answer) };
+                // Bounded by the requests that its connection may have in progress.
+                waiting.push(asker.clone());
+                Known::InProgress
+            }
+            _ if self.order.len() < IDEMPOTENT_ANSWERS_MAX => Known::New,
+            _ => {
+                Known::Full(self.order.front().map_or(Duration::ZERO, |(forget_at, _)| {
+                    forget_at.saturating_duration_since(now)
+                }))
+            }
+        }
+    }
+
+    /// Remembers an answer that is being made durable; returns the record to store.
+    pub(super) fn begin(
+        &mut self,
+        now: Moment,
+        key: AnswerKey,
+        params_hash: [u8; 32],
+        asker: Asker,
+        answer: Appended,
+    ) -> AnswerRecord {
+        let until = now.after(IDEMPOTENT_ANSWER_TTL);
+        let entry = Entry { params_hash, answer, waiting: Some(vec![asker]), forget_at: until.at };
+        self.by_key.insert(key.clone(), entry);
+        self.order.push_back((until.at, key.clone()));
+        AnswerRecord { key, params_hash, answer: answer.to_json(), expires_at_ms: until.unix_ms }
+    }
+
+    /// The answer is on disk: everyone who waits gets it.
+    pub(super) fn stored(&mut self, key: &AnswerKey) -> Option<(Appended, Vec<Asker>)> {
+        let entry = self.by_key.get_mut(key)?;
+        Some((entry.answer, entry.waiting.take()?))
+    }
+
+    /// The answer did not become durable: the key is free again, and everyone who waits is told.
+    pub(super) fn failed(&mut self, key: &AnswerKey) -> Vec<Asker> {
+        self.by_key.remove(key).and_then(|entry| entry.waiting).unwrap_or_default()
+    }
+
+    /// When the next answer is forgotten.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.order.front().map(|(forget_at, _)| *forget_at)
+    }
+
+    /// Forgets what is due; returns the keys that leave the disk. An answer that is still being
+    /// made durable is forgotten here too once it is, since its place in the order stays.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<AnswerKey> {
+        let mut forgotten = Vec::new();
+        while let Some((forget_at, _)) = self.order.front()
+            && *forget_at <= now
+            && let Some((forget_at, key)) = self.order.pop_front()
+        {
+            match self.by_key.get(&key) {
+                Some(entry) if entry.waiting.is_some() && entry.forget_at == forget_at => {
+                    // The store has been busy with it for the whole time: look again later.
+                    let again = now + IDEMPOTENT_ANSWER_TTL;
+                    self.order.push_back((again, key.clone()));
+                    if let Some(entry) = self.by_key.get_mut(&key) {
+                        entry.forget_at = again;
+                    }
+                }
+                Some(entry) if entry.forget_at == forget_at => {
+                    self.by_key.remove(&key);
+                    forgotten.push(key);
+                }
+                _ => {}
+            }
+        }
+        forgotten
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+}

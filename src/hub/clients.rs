@@ -1,0 +1,94 @@
+//! The admitted connections, and who is behind each.
+//!
+//! Does not decide who is admitted (`admission`) or who is still alive (`heartbeat`).
+//! Every other part of the hub looks a peer up here before it answers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::base::ids::{ConnId, DeviceId};
+use crate::protocol::hello::Grant;
+use crate::protocol::scope::Role;
+
+/// One admitted connection.
+pub(super) struct Client {
+    /// What it may do.
+    pub(super) grant: Grant,
+    /// `client.id`, for diagnostics.
+    pub(super) client_id: String,
+    /// The round trip of its last heartbeat.
+    pub(super) rtt: Option<Duration>,
+    /// Whether `Effect::Close` was emitted: nothing that it asks now could be answered.
+    pub(super) closing: bool,
+}
+
+/// All of them. Ordered, so that the same history gives the same effects.
+#[derive(Default)]
+pub(super) struct Clients {
+    by_conn: BTreeMap<ConnId, Client>,
+    operators: usize,
+    agents: usize,
+}
+
+impl Clients {
+    pub(super) fn insert(&mut self, conn: ConnId, client: Client) {
+        *self.count(client.grant.role) += 1;
+        if let Some(before) = self.by_conn.insert(conn, client) {
+            *self.count(before.grant.role) -= 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, conn: ConnId) -> Option<Client> {
+        let client = self.by_conn.remove(&conn)?;
+        *self.count(client.grant.role) -= 1;
+        Some(client)
+    }
+
+    fn count(&mut self, role: Role) -> &mut usize {
+        match role {
+            Role::Operator => &mut self.operators,
+            Role::Agent => &mut self.agents,
+        }
+    }
+
+    pub(super) fn get(&self, conn: ConnId) -> Option<&Client> {
+        self.by_conn.get(&conn)
+    }
+
+    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Client> {
+        self.by_conn.get_mut(&conn)
+    }
+
+    /// Whether an answer to this peer could still arrive.
+    pub(super) fn answerable(&self, conn: ConnId) -> bool {
+        self.get(conn).is_some_and(|client| !client.closing)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ConnId, &Client)> {
+        self.by_conn.iter().map(|(conn, client)| (*conn, client))
+    }
+
+    /// The open connections of a device. Looks at every connection: for rare events only.
+    pub(super) fn of_device(&self, device: &DeviceId) -> Vec<ConnId> {
+        self.iter()
+            .filter(|(_, client)| client.grant.device.as_ref() == Some(device) && !client.closing)
+            .map(|(conn, _)| conn)
+            .collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_conn.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_conn.len()
+    }
+
+    pub(super) fn operators(&self) -> usize {
+        self.operators
+    }
+
+    pub(super) fn agents(&self) -> usize {
+        self.agents
+    }
+}

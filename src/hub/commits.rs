@@ -1,0 +1,197 @@
+//! Commits: which changes go to the store together, and who waits for them.
+//!
+//! At most one commit is with the store; what changes meanwhile is gathered into the next one.
+//! Owns no record, only changes on their way, and does not undo anything itself: `durability`
+//! does, with what is kept here about each commit.
+//!
+//! ```text
+//!            change               dispatch                stored
+//!   (idle) ─────────▶ gathering ───────────▶ in flight ───────────▶ waiters are answered
+//!                        ▲                       │
+//!                        └── changes meanwhile   └─ failed: both are refused, gathering stops
+//!                                                   until the store has recovered
+//! ```
+
+use std::collections::BTreeSet;
+use std::mem;
+use std::sync::Arc;
+
+use crate::base::ids::{ConnId, Cursor, DeviceId, RequestId, Ticket};
+use crate::hub::admission::Admission;
+use crate::hub::answers::Appended;
+use crate::hub::records::{AnswerKey, AnswerRecord, Change, DeviceRecord, TokenRecord};
+use crate::protocol::log_entry::LogRecord;
+
+/// What a change costs beside its text.
+const CHANGE_OVERHEAD_BYTES: usize = 256;
+
+/// Who is answered when a commit is on disk.
+pub(super) enum Waiter {
+    /// A `logs.append` without a key.
+    Append { conn: ConnId, id: RequestId, appended: Appended },
+    /// Everyone who waits for this answer.
+    Answer(AnswerKey),
+    /// A `connect`.
+    Admission(Box<Admission>),
+}
+
+/// Changes that become durable together.
+#[derive(Default)]
+pub(super) struct Batch {
+    changes: Vec<Change>,
+    bytes: usize,
+    pub(super) waiters: Vec<Waiter>,
+    /// The first journal entry among the changes.
+    pub(super) first_entry: Option<Cursor>,
+    pub(super) reservation: Option<Cursor>,
+    pub(super) trims: bool,
+    pub(super) devices: BTreeSet<DeviceId>,
+    pub(super) tokens: BTreeSet<[u8; 32]>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.waiters.is_empty()
+    }
+}
+
+/// See the module.
+pub(super) struct Commits {
+    healthy: bool,
+    last_ticket: Ticket,
+    in_flight: Option<(Ticket, Batch)>,
+    gathering: Batch,
+    /// Changes that matter little and go along with the next commit.
+    lazy: Vec<Change>,
+}
+
+impl Commits {
+    pub(super) fn new() -> Self {
+        Self {
+            healthy: true,
+            last_ticket: Ticket(0),
+            in_flight: None,
+            gathering: Batch::default(),
+            lazy: Vec::new(),
+        }
+    }
+
+    /// Whether the store takes writes.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.healthy
+    }
+
+    /// Whether nothing is with the store and nothing waits for it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_none() && self.gathering.is_empty()
+    }
+
+    /// What is not on disk yet.
+    pub(super) fn uncommitted_bytes(&self) -> usize {
+        self.gathering.bytes + self.in_flight.as_ref().map_or(0, |(_, batch)| batch.bytes)
+    }
+
+    fn push(&mut self, change: Change, text_bytes: usize) {
+        self.gathering.changes.push(change);
+        self.gathering.bytes += text_bytes + CHANGE_OVERHEAD_BYTES;
+    }
+
+    pub(super) fn reserve_cursors(&mut self, cursor: Cursor) {
+        self.gathering.reservation = Some(cursor);
+        self.push(Change::ReserveCursors(cursor), 0);
+    }
+
+    pub(super) fn append_entry(&mut self, record: Arc<LogRecord>) {
+        self.gathering.first_entry.get_or_insert(record.cursor);
+        let bytes = record.draft.body.len();
+        self.push(Change::AppendLog(record), bytes);
+    }
+
+    pub(super) fn trim_journal(&mut self, oldest_kept: Cursor) {
+        self.gathering.trims = true;
+        self.push(Change::TrimJournal(oldest_kept), 0);
+    }
+
+    pub(super) fn put_device(&mut self, record: &DeviceRecord) {
+        self.gathering.devices.insert(record.id.clone());
+        self.push(Change::PutDevice(Box::new(record.clone())), CHANGE_OVERHEAD_BYTES);
+    }
+
+    pub(super) fn delete_device(&mut self, id: DeviceId) {
+        self.gathering.devices.insert(id.clone());
+        self.push(Change::DeleteDevice(id), 0);
+    }
+
+    pub(super) fn put_token(&mut self, record: &TokenRecord) {
+        self.gathering.tokens.insert(record.hash);
+        self.push(Change::PutToken(Box::new(record.clone())), CHANGE_OVERHEAD_BYTES);
+    }
+
+    pub(super) fn put_answer(&mut self, record: AnswerRecord) {
+        self.push(Change::PutAnswer(Box::new(record)), CHANGE_OVERHEAD_BYTES);
+    }
+
+    /// A deletion that may wait, and that may be lost: what it deletes has no effect any more and
+    /// is found again at the next start.
+    pub(super) fn lazily(&mut self, change: Change) {
+        if self.healthy {
+            self.lazy.push(change);
+        }
+    }
+
+    /// Waits for everything that has changed so far.
+    pub(super) fn wait(&mut self, waiter: Waiter) {
+        match &mut self.in_flight {
+            Some((_, batch)) if self.gathering.is_empty() => batch.waiters.push(waiter),
+            _ => self.gathering.waiters.push(waiter),
+        }
+    }
+
+    /// Whether this device's record, or this token, is still on its way to the disk.
+    pub(super) fn is_unstored(&self, device: &DeviceId, token: Option<&[u8; 32]>) -> bool {
+        let holds = |batch: &Batch| {
+            batch.devices.contains(device)
+                || token.is_some_and(|token| batch.tokens.contains(token))
+        };
+        holds(&self.gathering) || self.in_flight.as_ref().is_some_and(|(_, batch)| holds(batch))
+    }
+
+    /// Whether a commit can be handed to the store now.
+    pub(super) fn wants_dispatch(&self) -> bool {
+        self.healthy && self.in_flight.is_none() && !self.gathering.is_empty()
+    }
+
+    /// The next commit.
+    pub(super) fn dispatch(&mut self) -> (Ticket, Vec<Change>) {
+        assert!(self.wants_dispatch(), "one commit at a time, and none for nothing");
+        self.last_ticket = Ticket(self.last_ticket.0 + 1);
+        let mut batch = mem::take(&mut self.gathering);
+        let mut changes = mem::take(&mut batch.changes);
+        changes.append(&mut self.lazy);
+        self.in_flight = Some((self.last_ticket, batch));
+        (self.last_ticket, changes)
+    }
+
+    /// The commit with this ticket is on disk. `None` for a ticket that is not in flight.
+    pub(super) fn stored(&mut self, ticket: Ticket) -> Option<Batch> {
+        let (_, batch) = self.in_flight.take_if(|(in_flight, _)| *in_flight <= ticket)?;
+        Some(batch)
+    }
+
+    /// Nothing that was on its way is on disk; the batches, oldest first.
+    pub(super) fn failed(&mut self) -> Vec<Batch> {
+        self.healthy = false;
+        self.lazy.clear();
+        let in_flight = self.in_flight.take().map(|(_, batch)| batch);
+        in_flight.into_iter().chain([mem::take(&mut self.gathering)]).collect()
+    }
+
+    /// The store takes writes again.
+    pub(super) fn recovered(&mut self) {
+        self.healthy = true;
+    }
+
+    pub(super) fn lazy_len(&self) -> usize {
+        self.lazy.len()
+    }
+}

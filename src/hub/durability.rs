@@ -1,0 +1,215 @@
+//! What a commit's end means: answers when it is on disk, and taking back when it is not
+//! (`docs/protocol.md`, "Durable state").
+//!
+//! `commits` knows what goes together; this knows what each part is worth. Entries, answers and
+//! registrations of a failed commit are forgotten and refused; the tokens and revocations stay,
+//! and go to the disk when it takes writes again.
+
+use crate::base::ids::Ticket;
+use crate::base::limits::RESTART_EXPECTED;
+use crate::base::time::Moment;
+use crate::hub::admission::Admission;
+use crate::hub::commits::{Batch, Waiter};
+use crate::hub::effect::{Diagnostic, DiagnosticValue, Effect};
+use crate::hub::{Hub, refusals};
+use crate::protocol::refusal::Refusal;
+
+impl Hub {
+    /// Applies `Input::Stored`.
+    pub(super) fn stored(&mut self, now: Moment, ticket: Ticket, effects: &mut Vec<Effect>) {
+        let Some(batch) = self.commits.stored(ticket) else { return };
+        if let Some(cursor) = batch.reservation {
+            self.journal.reservation_stored(cursor);
+        }
+        if !self.announced_ready {
+            self.announced_ready = true;
+            effects.push(Effect::SetReady(Ok(())));
+        }
+        for waiter in batch.waiters {
+            match waiter {
+                Waiter::Append { conn, id, appended } => {
+                    self.respond(conn, id, Ok(appended.reply()), effects);
+                }
+                Waiter::Answer(key) => {
+                    let Some((appended, askers)) = self.answers.stored(&key) else { continue };
+                    for (conn, id) in askers {
+                        self.respond(conn, id, Ok(appended.reply()), effects);
+                    }
+                }
+                Waiter::Admission(admission) => {
+                    // A connection that closed meanwhile leaves its registration behind.
+                    if self.connecting.remove(&admission.conn) {
+                        if self.stopping.is_some() {
+                            let refusal = refusals::stopping(RESTART_EXPECTED);
+                            self.refuse_admission(now, *admission, refusal, effects);
+                        } else {
+                            self.admit(now, *admission, effects);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Applies `Input::StoreFailed`: nothing that was on its way is on disk.
+    pub(super) fn store_failed(&mut self, now: Moment, error: String, effects: &mut Vec<Effect>) {
+        if self.commits.is_healthy() {
+            self.health_version += 1;
+            self.announced_ready = true;
+            effects.push(Effect::SetReady(Err("the store takes no writes")));
+            effects.push(Effect::Diagnose(Diagnostic {
+                level: log::Level::Error,
+                msg: "Store failed",
+                fields: vec![("error", DiagnosticValue::Text(error))],
+            }));
+        }
+        let batches = self.commits.failed();
+        if let Some(first) = batches.iter().find_map(|batch| batch.first_entry) {
+            self.journal.forget_from(first);
+        }
+        self.journal.reservation_failed();
+        let waiters: Vec<Waiter> =
+            batches.into_iter().flat_map(|batch| self.take_back(batch)).collect();
+        let mut admissions = Vec::new();
+        for waiter in waiters {
+            match waiter {
+                Waiter::Append { conn, id, .. } => {
+                    self.respond(conn, id, Err(Box::new(refusals::not_stored())), effects);
+                }
+                Waiter::Answer(key) => {
+                    for (conn, id) in self.answers.failed(&key) {
+                        self.respond(conn, id, Err(Box::new(refusals::not_stored())), effects);
+                    }
+                }
+                Waiter::Admission(admission) => admissions.push(admission),
+            }
+        }
+        // The last registration first, so that each gives back what it found.
+        for admission in admissions.iter_mut().rev() {
+            self.take_back_registration(admission);
+        }
+        for admission in admissions {
+            self.admit_unstored(now, *admission, effects);
+        }
+    }
+
+    fn take_back_registration(&mut self, admission: &mut Admission) {
+        let Some(registered) = admission.registered.take() else { return };
+        if let Some((_, token)) = &admission.token {
+            self.tokens.end(token);
+        }
+        match (registered.before, &admission.grant.device) {
+            (Some(before), _) => {
+                self.devices.put(before);
+            }
+            (None, Some(device)) => {
+                self.tokens.end_all(device);
+                self.devices.remove(device);
+            }
+            (None, None) => {}
+        }
+        if let Some(code) = registered.code {
+            self.pairings.give_back(code);
+        }
+    }
+
+    /// Decides about a `connect` that waited for a commit that failed. A device that is approved
+    /// all the same is let in: it lacks only a token on disk.
+    fn admit_unstored(&mut self, now: Moment, admission: Admission, effects: &mut Vec<Effect>) {
+        if !self.connecting.remove(&admission.conn) {
+            return;
+        }
+        let device = admission.grant.device.as_ref().and_then(|id| self.devices.approved(id));
+        let is_approved = device.is_some_and(|device| {
+            admission.key == Some(device.public_key)
+                && device.role == admission.grant.role
+                && device.scopes.contains(admission.grant.scopes)
+        });
+        if is_approved && self.stopping.is_none() {
+            self.admit(now, admission, effects);
+        } else {
+            self.refuse_admission(now, admission, refusals::store_failing(), effects);
+        }
+    }
+
+    fn refuse_admission(
+        &mut self,
+        now: Moment,
+        admission: Admission,
+        refusal: Refusal,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (conn, peer, client) = admission.into_refused();
+        self.refuse(now, conn, &peer, client, refusal, effects);
+    }
+
+    /// Keeps what still has to reach the disk; returns who waited.
+    fn take_back(&mut self, batch: Batch) -> Vec<Waiter> {
+        if batch.trims {
+            self.journal.trim_failed();
+        }
+        for device in batch.devices {
+            self.devices.mark_unsaved(device);
+        }
+        for token in batch.tokens {
+            self.tokens.mark_unsaved(token);
+        }
+        batch.waiters
+    }
+
+    /// Applies `Input::StoreRecovered`.
+    pub(super) fn store_recovered(&mut self, effects: &mut Vec<Effect>) {
+        if self.commits.is_healthy() {
+            return;
+        }
+        self.commits.recovered();
+        self.health_version += 1;
+        effects.push(Effect::SetReady(Ok(())));
+        effects.push(Effect::Diagnose(Diagnostic {
+            level: log::Level::Info,
+            msg: "Store recovered",
+            fields: Vec::new(),
+        }));
+        for hash in self.tokens.take_unsaved() {
+            if let Some(record) = self.tokens.get(&hash) {
+                self.commits.put_token(record);
+            }
+        }
+        self.save_devices();
+    }
+
+    /// Puts the records that differ from the disk into the next commit.
+    fn save_devices(&mut self) {
+        for id in self.devices.take_unsaved() {
+            match self.devices.get(&id) {
+                Some(record) => self.commits.put_device(record),
+                None => self.commits.delete_device(id),
+            }
+        }
+    }
+
+    /// Hands the next commit to the store, if there is one and the store is free.
+    pub(super) fn dispatch_commit(&mut self, effects: &mut Vec<Effect>) {
+        if !self.commits.is_healthy() {
+            return;
+        }
+        if let Some(cursor) = self.journal.wanted_reservation() {
+            self.commits.reserve_cursors(cursor);
+        }
+        if self.stopping.is_some() {
+            // No later commit will take these along.
+            self.save_devices();
+        }
+        if !self.commits.wants_dispatch() {
+            return;
+        }
+        if self.devices.has_unsaved() {
+            self.save_devices();
+        }
+        if let Some(oldest_kept) = self.journal.take_trim() {
+            self.commits.trim_journal(oldest_kept);
+        }
+        let (ticket, changes) = self.commits.dispatch();
+        effects.push(Effect::Persist { ticket, changes });
+    }
+}

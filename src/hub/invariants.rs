@@ -1,0 +1,55 @@
+//! What must hold of the hub between any two inputs, checked by its tests.
+//!
+//! Changes nothing. Costs a walk over the tables, so the product does not call it.
+
+use crate::base::limits::{
+    DEVICES_MAX, IDEMPOTENT_ANSWERS_MAX, PAIRINGS_MAX, RATE_LIMIT_ADDRESSES_MAX,
+    REFUSAL_SUMMARIES_MAX, TOKENS_PER_DEVICE_MAX,
+};
+use crate::hub::Hub;
+
+impl Hub {
+    /// The first invariant that does not hold, if one does not.
+    pub fn broken_invariant(&self) -> Option<&'static str> {
+        let limits = &self.policy.limits;
+        let open = self.clients.iter().filter(|(_, client)| !client.closing).count();
+        let checks = [
+            (self.devices.len() <= DEVICES_MAX, "the devices are bounded"),
+            (
+                self.tokens.len() <= self.devices.len() * TOKENS_PER_DEVICE_MAX,
+                "the tokens are bounded per device",
+            ),
+            (self.pairings.len() <= PAIRINGS_MAX, "the pairings are bounded"),
+            (self.limiter.len() <= RATE_LIMIT_ADDRESSES_MAX, "the rate limits are bounded"),
+            (self.refusal_log.len() <= REFUSAL_SUMMARIES_MAX, "the summaries are bounded"),
+            (self.answers.len() <= IDEMPOTENT_ANSWERS_MAX, "the answers are bounded"),
+            (
+                self.journal.len() <= limits.journal_entries_max.max(1),
+                "the journal is bounded in entries",
+            ),
+            (
+                self.journal.bytes() <= limits.journal_bytes_max || self.journal.len() == 1,
+                "the journal is bounded in bytes",
+            ),
+            (
+                self.clients.len() == self.clients.operators() + self.clients.agents(),
+                "every client has a role",
+            ),
+            (self.heartbeats.len() == open, "every open client has a heartbeat, and no other"),
+            (self.presence.is_consistent(), "presence has one line per key"),
+            (
+                self.clients.iter().all(|(conn, _)| !self.connecting.contains(&conn)),
+                "nobody is both admitted and waiting",
+            ),
+            (
+                self.commits.is_healthy() || self.commits.is_idle(),
+                "nothing waits for a store that takes no writes",
+            ),
+            (
+                self.commits.is_healthy() || self.commits.lazy_len() == 0,
+                "nothing is kept for a store that takes no writes",
+            ),
+        ];
+        checks.into_iter().find(|(holds, _)| !holds).map(|(_, name)| name)
+    }
+}

@@ -1,0 +1,44 @@
+//! The refusals of a `connect` that only the hub can decide, which no row of the table of
+//! connect errors names: the gateway is stopping, or cannot write down what it would promise.
+//!
+//! Every row of that table is in `protocol::refusal`. Called by `admission`.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::base::close_reason::CloseReason;
+use crate::base::limits::STORE_RETRY_AFTER;
+use crate::hub::millis;
+use crate::protocol::error::{ErrorCode, ProtocolError};
+use crate::protocol::refusal::Refusal;
+
+/// What an admission that must be durable is refused with while the store fails. Close 1013.
+pub(super) fn store_failing() -> Refusal {
+    let close =
+        CloseReason::Refused { code: 1013, text: "gateway cannot store right now".to_owned() };
+    let error = not_stored().with_details(json!({ "code": "UNAVAILABLE_STORAGE" }));
+    Refusal { error, close }
+}
+
+/// What a durable request is refused with while the store fails.
+pub(super) fn not_stored() -> ProtocolError {
+    ProtocolError::new(
+        ErrorCode::Unavailable,
+        "not stored: the gateway's store takes no writes right now",
+    )
+    .retry_after(millis(STORE_RETRY_AFTER))
+}
+
+/// What a `connect` is refused with while the gateway stops. Close 1012.
+pub(super) fn stopping(retry_after: Duration) -> Refusal {
+    let error =
+        request_while_stopping(retry_after).with_details(json!({ "code": "UNAVAILABLE_STOPPING" }));
+    Refusal { error, close: CloseReason::ServerStopping }
+}
+
+/// What a durable request is refused with while the gateway stops.
+pub(super) fn request_while_stopping(retry_after: Duration) -> ProtocolError {
+    ProtocolError::new(ErrorCode::Unavailable, "the gateway is stopping; retry when it is back")
+        .retry_after(millis(retry_after))
+}
