@@ -1,14 +1,80 @@
 //! Arguments, configuration, assembly, diagnostics.
+//!
+//! Owns what a person types and reads. Called by `main` with the arguments; what it returns is
+//! the exit code.
 
+mod announce;
 pub mod args;
 pub mod check;
 pub mod config;
 pub mod error;
+mod server;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Runs the program.
-pub fn run(_args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    ExitCode::SUCCESS
+use self::args::{Args, Command, HELP};
+use self::config::{Config, Environment, LogFormat};
+use self::error::StartError;
+use crate::shell::diagnostics::{self, Format};
+
+/// Runs the program: 0 for a clean end, 1 for a failure at run time, 2 for wrong usage or
+/// configuration.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match try_run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when stderr is closed.
+            let _closed = writeln!(io::stderr(), "{}", error.report());
+            error.exit_code()
+        }
+    }
+}
+
+fn try_run(args: impl IntoIterator<Item = OsString>) -> Result<(), StartError> {
+    let args = Args::parse(args)?;
+    match args.command {
+        Command::Help => print(HELP),
+        Command::Version => print(concat!("openclaw-gateway ", env!("CARGO_PKG_VERSION"), "\n")),
+        Command::Check => {
+            let config = Config::load(&args, &environment())?;
+            check::check(&config)?;
+            for warning in config.warnings() {
+                let _closed = writeln!(io::stderr(), "warning: {warning}");
+            }
+            print("the configuration is good\n")
+        }
+        Command::Serve => {
+            let config = Config::load(&args, &environment())?;
+            let _running = diagnostics::start(config.log_level, format_of(config.log_format))
+                .map_err(|source| StartError::Io { what: "cannot log".to_owned(), source })?;
+            for warning in config.warnings() {
+                log::warn!("{warning}");
+            }
+            server::serve(&config)
+        }
+    }
+}
+
+/// Prints to stdout; a reader that has gone has what it wanted.
+fn print(text: &str) -> Result<(), StartError> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+            Err(StartError::Io { what: "cannot write to stdout".to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn environment() -> Environment {
+    Environment::read(|name| std::env::var_os(name))
+}
+
+fn format_of(format: LogFormat) -> Format {
+    match format {
+        LogFormat::Auto => Format::Auto,
+        LogFormat::Json => Format::Json,
+        LogFormat::Text => Format::Text,
+    }
 }

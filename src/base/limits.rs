@@ -262,3 +262,16 @@ pub const PRESENCE_LISTED_MAX: usize = 1_000;
 /// `presence` events are held back by the delay of ticks once more for each so many peers, because
 /// both the number of changes and that of receivers grow with the peers.
 pub const PRESENCE_PEERS_PER_DELAY: usize = 200;
+
+/// Reports of the store that wait for the hub: one for each commit that can wait, and a recovery.
+pub const STORE_REPORTS_MAX: usize = 16;
+
+/// Batches of effects that wait for fan-out; when it is that far behind, the hub takes no more
+/// requests. A batch is what 128 inputs led to.
+pub const FANOUT_BATCHES_MAX: usize = 16;
+
+/// Bad requests that a peer may send in a burst before it is closed: a client with a wrong method
+/// in a loop is ended within a second, one with an occasional mistake never.
+pub const ERROR_BUDGET: f64 = 128.0;
+/// How many of these come back per second.
+pub const ERROR_BUDGET_REFILL: f64 = 2.0;

@@ -112,7 +112,7 @@ impl ScopeSet {
 
     /// Both together.
     #[must_use]
-    pub fn union(self, other: Self) -> Self {
+    pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 

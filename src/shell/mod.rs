@@ -5,10 +5,18 @@ pub mod budget;
 pub mod capacity;
 pub mod clock;
 pub mod connection;
+pub mod diagnostics;
+pub mod dialogue;
+pub mod fanout;
 pub mod flusher;
+pub mod hub_thread;
 pub mod link;
 pub mod listener;
+pub mod peer;
+pub mod readiness;
 pub mod registry;
+pub mod service;
+pub mod signals;
 pub mod state_dir;
 pub mod store;
 #[cfg(test)]

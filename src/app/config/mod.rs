@@ -28,12 +28,12 @@ pub use self::raw::Environment;
 use self::raw::{RawConfig, RawSecret, RawUser};
 use self::reader::Source;
 pub(crate) use self::secret_file::read_private;
-pub use self::values::ProxyRange;
 use self::values::{PASSWORD, Rule, TOKEN};
 use crate::app::args::Args;
 use crate::base::limits::{CONFIG_BYTES_MAX, USERS_MAX};
 use crate::base::secret::Secret;
 use crate::hub::policy::SecretWithoutDevice;
+use crate::protocol::peer::Cidr;
 use crate::protocol::scope::ScopeSet;
 use crate::shell::store::Durability;
 
@@ -49,7 +49,7 @@ pub struct Config {
     /// `gateway.durability`
     pub durability: Durability,
     /// `gateway.trustedProxies`
-    pub trusted_proxies: Vec<ProxyRange>,
+    pub trusted_proxies: Vec<Cidr>,
     /// `gateway.publicHosts`, lower-cased, without port.
     pub public_hosts: Vec<String>,
     /// `[gateway.tls]`

@@ -11,10 +11,11 @@ use super::LogFormat;
 use super::error::{ConfigError, Place, Setting, quoted};
 use super::groups::{self, Groups};
 use super::reader::{Section, Source};
-use super::values::{self, ProxyRange, Rule};
+use super::values::{self, Rule};
 use crate::app::args::Args;
 use crate::base::secret::Secret;
 use crate::hub::policy::SecretWithoutDevice;
+use crate::protocol::peer::Cidr;
 use crate::protocol::scope::ScopeSet;
 use crate::shell::store::Durability;
 
@@ -25,7 +26,7 @@ pub(super) struct RawConfig {
     pub(super) port: Option<Setting<u16>>,
     pub(super) state_dir: Option<Setting<PathBuf>>,
     pub(super) durability: Option<Setting<Durability>>,
-    pub(super) trusted_proxies: Option<Setting<Vec<ProxyRange>>>,
+    pub(super) trusted_proxies: Option<Setting<Vec<Cidr>>>,
     pub(super) public_hosts: Option<Setting<Vec<String>>>,
     pub(super) tls_enabled: Option<Setting<bool>>,
     pub(super) cert_file: Option<Setting<PathBuf>>,

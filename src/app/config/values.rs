@@ -2,11 +2,11 @@
 //!
 //! Each parser comes with the sentence that says what it allows. Pure.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use crate::base::limits::SECRET_FILE_BYTES_MAX;
 use crate::base::secret::Secret;
+use crate::protocol::peer::Cidr;
 use crate::protocol::scope::ScopeSet;
 
 /// The sentence that says what a text may be, and what it then is.
@@ -20,37 +20,11 @@ pub(super) fn ip(text: &str) -> Option<IpAddr> {
     text.parse().ok()
 }
 
-/// An address or a network of trusted proxies: `10.0.0.1`, `10.0.0.0/8`, `fd00::/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProxyRange {
-    /// Its first address, or the only one.
-    pub address: IpAddr,
-    /// How many leading bits count: 32 or 128 for a single address.
-    pub prefix: u8,
-}
-
-impl fmt::Display for ProxyRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
-
 pub(super) const PROXY_ALLOWED: &str =
     "an IP address or a network in CIDR form, such as \"10.0.0.1\" or \"10.0.0.0/8\"";
 
-pub(super) fn proxy(text: &str) -> Option<ProxyRange> {
-    let (address, prefix) = match text.split_once('/') {
-        Some((address, prefix)) => (address, Some(prefix)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().ok()?;
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix {
-        None => bits,
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
-        Some(_) => return None,
-    };
-    (prefix <= bits).then_some(ProxyRange { address, prefix })
+pub(super) fn proxy(text: &str) -> Option<Cidr> {
+    Cidr::parse(text)
 }
 
 pub(super) const ORIGIN_ALLOWED: &str =
@@ -150,7 +124,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check<T: fmt::Debug>(parse: impl Fn(&str) -> Option<T>, good: &[&str], bad: &[&str]) {
+    fn check<T: std::fmt::Debug>(parse: impl Fn(&str) -> Option<T>, good: &[&str], bad: &[&str]) {
         for text in good {
             assert!(parse(text).is_some(), "{text:?} should be allowed");
         }

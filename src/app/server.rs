@@ -1,0 +1,215 @@
+//! Puts the gateway together, runs it, and takes it down in order.
+//!
+//! Owns the order of start and stop, and nothing else. The port listens only once everything
+//! behind it is ready, so that whatever answers can serve.
+//! Called by `app::run`.
+
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::Builder;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::announce;
+use super::check::load_tls;
+use super::config::Config;
+use super::error::StartError;
+use crate::base::close_reason::CloseReason;
+use crate::base::limits::{FANOUT_BATCHES_MAX, HUB_INBOX_MAX, STOP_GRACE, STORE_REPORTS_MAX};
+use crate::base::secret::Secret;
+use crate::hub::Hub;
+use crate::hub::input::Input;
+use crate::protocol::origin::OriginPolicy;
+use crate::protocol::peer::ProxyPolicy;
+use crate::shell::capacity::{Capacity, Machine};
+use crate::shell::clock;
+use crate::shell::dialogue::Shared;
+use crate::shell::fanout::{self, Fanout};
+use crate::shell::flusher::FlusherThread;
+use crate::shell::hub_thread::{HubThread, Inbound};
+use crate::shell::listener::{self, ConnectionLimits, Listener, ListenerSetup};
+use crate::shell::readiness::Readiness;
+use crate::shell::registry::Registry;
+use crate::shell::service::GatewayService;
+use crate::shell::signals::{self, Signal};
+use crate::shell::store::{Store, StoreHandle, StoreReport};
+
+/// What the main thread waits for.
+enum Wake {
+    /// A signal.
+    Signal(Signal),
+    /// The hub has closed every connection and committed everything; its store.
+    Finished(StoreHandle),
+    /// The hub thread panicked: what it knows is not to be trusted any more.
+    Broken,
+}
+
+/// Starts the gateway, runs it until it is told to stop, and stops it.
+pub fn serve(config: &Config) -> Result<(), StartError> {
+    let readiness = Arc::new(Readiness::new(clock::instant()));
+    let limits = connection_limits(config, &Machine::read().capacity())?;
+    let tls = load_tls(&config.tls)?;
+    let (store, state) = Store::open(&config.state_dir, config.durability)?;
+    let socket = listener::bind(SocketAddr::new(config.bind, config.port))
+        .map_err(io_error(format_args!("cannot listen on {}:{}", config.bind, config.port)))?;
+
+    let pairing_code = announce::pairing_code(config, &state).map_err(no_randomness)?;
+    let policy = config.policy(env!("CARGO_PKG_VERSION"), pairing_code.as_ref().map(Secret::hash));
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(no_randomness)?;
+    let hub = Hub::new(policy, state, seed, clock::moment());
+
+    let (wake, woken) = bounded(WAKES_MAX);
+    let (inbox, hub_inbox) = bounded(HUB_INBOX_MAX);
+    start_hub(hub, store, hub_inbox, Arc::clone(&readiness), wake.clone())?;
+    let flusher = FlusherThread::start().map_err(io_error("cannot start the flusher"))?;
+    let registry = Registry::new();
+    let service = GatewayService {
+        shared: Arc::new(shared(config, inbox.clone(), Arc::clone(&readiness))),
+        proxies: ProxyPolicy {
+            trusted: config.trusted_proxies.clone(),
+            public_hosts: config.public_hosts.clone(),
+        },
+    };
+    let setup = ListenerSetup {
+        limits,
+        tls,
+        gap_frame: fanout::gap_frame,
+        flusher: flusher.handle(),
+        registry: Arc::clone(&registry),
+    };
+    signals::start(move |signal| drop(wake.send(Wake::Signal(signal))))
+        .map_err(io_error("cannot listen for signals"))?;
+    let mut listener = Listener::start(socket, Arc::new(service), setup)
+        .map_err(io_error("cannot start the listener"))?;
+    announce::listening(listener.address(), config, pairing_code.as_ref());
+
+    wait_and_stop(&woken, &inbox, &readiness, &registry, &mut listener)
+}
+
+/// Signals and the hub's end; a signal that finds no room has one before it that was not seen yet.
+const WAKES_MAX: usize = 8;
+
+/// Waits for the first signal, stops in order, and returns when everything is committed and
+/// closed, or at once on the second signal.
+fn wait_and_stop(
+    woken: &Receiver<Wake>,
+    inbox: &Sender<Inbound>,
+    readiness: &Readiness,
+    registry: &Registry,
+    listener: &mut Listener,
+) -> Result<(), StartError> {
+    let mut is_stopping = false;
+    loop {
+        match woken.recv() {
+            Ok(Wake::Signal(Signal::Stop)) if !is_stopping => {
+                is_stopping = true;
+                log::info!("stopping: no more connections are accepted");
+                readiness.drain();
+                listener.stop();
+                let reason = "service restart".to_owned();
+                drop(inbox.send(Inbound::Input(Input::StopRequested { reason })));
+            }
+            Ok(Wake::Signal(Signal::Stop | Signal::StopNow)) => {
+                return Err(StartError::Other("stopped at once by a second signal".to_owned()));
+            }
+            Ok(Wake::Finished(store)) => {
+                // Those that the hub never heard of: they had not come as far as `connect`.
+                registry.close_all(&CloseReason::ServerStopping);
+                if !registry.join_all(clock::instant() + STOP_GRACE) {
+                    log::warn!("{} connections did not end within the grace", registry.len());
+                }
+                store.stop();
+                return Ok(());
+            }
+            Ok(Wake::Broken) | Err(_) => {
+                return Err(StartError::Other("the hub thread panicked; this is a bug".to_owned()));
+            }
+        }
+    }
+}
+
+/// Starts the store, fan-out and hub threads; `wake` hears of the hub's end.
+fn start_hub(
+    hub: Hub,
+    store: Store,
+    inbox: Receiver<Inbound>,
+    readiness: Arc<Readiness>,
+    wake: Sender<Wake>,
+) -> Result<(), StartError> {
+    let (report, reports) = bounded(STORE_REPORTS_MAX);
+    let store = store
+        .start(move |told| {
+            // A hub that is gone asks for nothing any more.
+            let _gone = report.send(match told {
+                StoreReport::Stored(ticket) => Input::Stored(ticket),
+                StoreReport::Failed { ticket, error } => Input::StoreFailed { ticket, error },
+                StoreReport::Recovered => Input::StoreRecovered,
+            });
+        })
+        .map_err(io_error("cannot start the store thread"))?;
+    let (fanout, jobs) = bounded(FANOUT_BATCHES_MAX);
+    Builder::new()
+        .name("fanout".to_owned())
+        .spawn(move || Fanout::default().run(&jobs))
+        .map_err(io_error("cannot start the fan-out thread"))?;
+    let thread = HubThread::new(hub, inbox, reports, fanout, store, readiness);
+    Builder::new()
+        .name("hub".to_owned())
+        .spawn(move || {
+            let end = catch_unwind(AssertUnwindSafe(|| thread.run()));
+            drop(wake.send(end.map_or(Wake::Broken, Wake::Finished)));
+        })
+        .map_err(io_error("cannot start the hub thread"))?;
+    Ok(())
+}
+
+fn shared(config: &Config, inbox: Sender<Inbound>, readiness: Arc<Readiness>) -> Shared {
+    let ui = &config.control_ui;
+    Shared {
+        inbox,
+        origins: OriginPolicy::new(ui.enabled, &ui.allowed_origins, config.public_hosts.clone()),
+        handshake: config.limits.handshake,
+        preauth_bytes_max: config.limits.preauth_bytes_max,
+        message_bytes_max: config.limits.message_bytes_max,
+        readiness,
+        device_auth_required: config.auth.device.enabled && config.auth.device.require_signature,
+    }
+}
+
+/// The limits as configured; a number of connections that the machine cannot carry is refused.
+fn connection_limits(config: &Config, machine: &Capacity) -> Result<ConnectionLimits, StartError> {
+    let limits = &config.limits;
+    let connections = limits.connections_max.unwrap_or(machine.connections);
+    if connections > machine.connections {
+        return Err(StartError::Other(format!(
+            "gateway.limits.connections is {connections}, but {machine}; lower the key, or leave \
+             it out to take what the machine carries"
+        )));
+    }
+    Ok(ConnectionLimits {
+        connections,
+        connections_per_address: limits.connections_per_address_max,
+        handshake: limits.handshake,
+        preauth_connections: limits.preauth_connections_max,
+        // Half, so that one address cannot keep everybody else out.
+        preauth_connections_per_address: limits.preauth_connections_max.div_ceil(2),
+        preauth_bytes: limits.preauth_bytes_max,
+        message_bytes: limits.message_bytes_max,
+        backlog_bytes: limits.backlog_bytes_max,
+        inbound_bytes_total: limits.inbound_bytes_total_max,
+        backlog_bytes_total: limits.backlog_bytes_total_max,
+    })
+}
+
+fn io_error(what: impl Display) -> impl FnOnce(io::Error) -> StartError {
+    let what = what.to_string();
+    move |source| StartError::Io { what, source }
+}
+
+fn no_randomness(error: getrandom::Error) -> StartError {
+    StartError::Other(format!("the system gives no randomness: {error}"))
+}

@@ -1,0 +1,305 @@
+//! What is said on one gateway connection: challenge, `connect`, then requests.
+//!
+//! Runs on the connection's thread and does the costly work there, in parallel with other peers:
+//! JSON, typed parameters, Ed25519. Answers `ping` and everything stateless itself; hands the rest
+//! to the hub. Owns no shared state.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+
+use crate::base::close_reason::CloseReason;
+use crate::base::ids::{ConnId, RequestId};
+use crate::base::limits::{ERROR_BUDGET, ERROR_BUDGET_REFILL};
+use crate::hub::input::{ConnectRequested, Input};
+use crate::protocol::connect::parse_first;
+use crate::protocol::error::ProtocolError;
+use crate::protocol::frame::{self, RequestFrame};
+use crate::protocol::hello::Grant;
+use crate::protocol::origin::OriginPolicy;
+use crate::protocol::peer::PeerContext;
+use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::write_health;
+use crate::protocol::request::{self, Call};
+use crate::protocol::device;
+use crate::shell::clock;
+use crate::shell::connection::{Flow, Handler};
+use crate::shell::hub_thread::Inbound;
+use crate::shell::link::{Class, Link, Outgoing};
+use crate::shell::peer::{Peer, Verdict};
+use crate::shell::readiness::Readiness;
+use crate::wire::frame::{self as ws, TextFrame};
+
+/// What all dialogues share.
+#[derive(Debug)]
+pub struct Shared {
+    /// To the hub thread.
+    pub inbox: Sender<Inbound>,
+    /// Which origins may connect.
+    pub origins: OriginPolicy,
+    /// How long a peer has for its `connect`.
+    pub handshake: std::time::Duration,
+    /// Inbound message limit before the handshake has ended, bytes.
+    pub preauth_bytes_max: usize,
+    /// Inbound message limit after it, bytes.
+    pub message_bytes_max: usize,
+    /// What `health` shows.
+    pub readiness: Arc<Readiness>,
+    /// Whether the challenge asks for a device.
+    pub device_auth_required: bool,
+}
+
+/// Where a dialogue stands.
+#[derive(Debug)]
+enum State {
+    /// The challenge was sent.
+    Challenged,
+    /// The hub decides.
+    Connecting(Arc<Peer>),
+    /// The peer is in.
+    Open(Arc<Peer>, Arc<Grant>),
+    /// The link is closing; nothing more is heard.
+    Refused,
+}
+
+/// One connection's dialogue.
+#[derive(Debug)]
+pub struct Dialogue {
+    shared: Arc<Shared>,
+    conn: ConnId,
+    context: PeerContext,
+    nonce: String,
+    deadline: Instant,
+    state: State,
+    /// Whether the hub has heard of this connection and must hear of its end.
+    introduced: bool,
+    /// Whether the answer to `connect` is kept for a repeated one.
+    keeps_answer: bool,
+    errors_left: f64,
+    errors_at: Instant,
+}
+
+impl Dialogue {
+    /// A dialogue that starts with this challenge.
+    pub fn new(shared: Arc<Shared>, conn: ConnId, context: PeerContext, nonce: String) -> Self {
+        let now = clock::instant();
+        let deadline = now + shared.handshake;
+        Self {
+            shared,
+            conn,
+            context,
+            nonce,
+            deadline,
+            state: State::Challenged,
+            introduced: false,
+            keeps_answer: true,
+            errors_left: ERROR_BUDGET,
+            errors_at: now,
+        }
+    }
+
+    /// The first frame: it must be a `connect` that passes every stateless check.
+    fn connect(&mut self, link: &Arc<Link>, text: &str) -> Flow {
+        let connect = match parse_first(text) {
+            Ok(connect) => connect,
+            Err(refused) => return self.refuse_connect(link, &refused.id, *refused.refusal),
+        };
+        if let Err(refusal) = self.shared.origins.check(&self.context) {
+            return self.refuse_connect(link, connect.id.as_str(), refusal);
+        }
+        let proof = device::prove(&connect, &self.nonce, clock::moment().unix_ms);
+        let peer = Arc::new(Peer::new(Arc::clone(link), connect.id.clone()));
+        self.state = State::Connecting(Arc::clone(&peer));
+        self.introduced = true;
+        let input = Input::ConnectRequested(Box::new(ConnectRequested {
+            conn: self.conn,
+            peer: self.context.clone(),
+            connect,
+            proof,
+        }));
+        self.tell(Inbound::Connect(peer, input))
+    }
+
+    /// Answers a `connect` that never reaches the hub.
+    fn refuse_connect(&mut self, link: &Arc<Link>, id: &str, refusal: Refusal) -> Flow {
+        let bytes = TextFrame::build(512, |out| frame::write_refusal(out, id, &refusal.error));
+        link.queue(Outgoing { bytes, class: Class::Reply });
+        self.state = State::Refused;
+        Flow::Close(refusal.close)
+    }
+
+    /// The hub's verdict, waited for if it is still out; the peer may send requests without
+    /// waiting for the hello.
+    fn settle(&mut self) {
+        if let State::Connecting(peer) = &self.state {
+            self.state = match peer.wait_for_verdict(self.deadline) {
+                Verdict::Pending => return,
+                Verdict::Admitted(grant) => State::Open(Arc::clone(peer), grant),
+                Verdict::Refused => State::Refused,
+            };
+        }
+    }
+
+    fn request(&mut self, link: &Arc<Link>, peer: &Peer, grant: &Grant, text: &str) -> Flow {
+        let frame = match frame::parse(text) {
+            Ok(frame) => frame,
+            Err(bad) => return self.refuse(link, &bad.id, &bad.error),
+        };
+        if frame.method == "connect" {
+            return self.connect_again(link, peer, &frame);
+        }
+        match request::parse(&frame, grant, clock::moment().unix_ms) {
+            Ok(Call::Ping) => {
+                let bytes = TextFrame::build(64, |out| frame::write_ok(out, &frame.id));
+                link.queue(Outgoing { bytes, class: Class::Control });
+                Flow::Continue
+            }
+            Ok(Call::Health) => {
+                let ready = self.shared.readiness.not_ready().is_none();
+                let bytes = TextFrame::build(256, |out| write_health(out, &frame.id, ready));
+                link.queue(Outgoing { bytes, class: Class::Control });
+                Flow::Continue
+            }
+            Ok(Call::Request(request)) => {
+                if !link.begin_request() {
+                    return Flow::Continue;
+                }
+                let id = RequestId::new(frame.id.as_ref());
+                self.tell(Inbound::Input(Input::Requested { conn: self.conn, id, request }))
+            }
+            Err(error) => self.refuse(link, &frame.id, &error),
+        }
+    }
+
+    /// A second `connect` with the first one's id gets the same answer (Mission Control's server
+    /// side sends one when the challenge comes late), as long as a first one would have had time;
+    /// any other is an error.
+    fn connect_again(&mut self, link: &Arc<Link>, peer: &Peer, frame: &RequestFrame<'_>) -> Flow {
+        match peer.answer() {
+            Some(bytes) if frame.id == peer.connect_id.as_str() => {
+                link.queue(Outgoing { bytes, class: Class::Reply });
+                Flow::Continue
+            }
+            _ => self.refuse(link, &frame.id, &ProtocolError::second_connect()),
+        }
+    }
+
+    /// Answers a bad request, and ends a peer that sends nothing else.
+    fn refuse(&mut self, link: &Arc<Link>, id: &str, error: &ProtocolError) -> Flow {
+        let bytes = TextFrame::build(256, |out| frame::write_failure(out, id, error));
+        link.queue(Outgoing { bytes, class: Class::Control });
+        let now = clock::instant();
+        let refill = (now - self.errors_at).as_secs_f64() * ERROR_BUDGET_REFILL;
+        self.errors_left = (self.errors_left + refill).min(ERROR_BUDGET) - 1.0;
+        self.errors_at = now;
+        if self.errors_left < 0.0 { Flow::Close(CloseReason::ErrorBudgetSpent) } else { Flow::Continue }
+    }
+
+    /// Hands something to the hub; waits while its inbox is full, which is the back-pressure that
+    /// keeps this peer's next bytes in its socket.
+    fn tell(&self, inbound: Inbound) -> Flow {
+        match self.shared.inbox.send(inbound) {
+            Ok(()) => Flow::Continue,
+            Err(_) => Flow::Close(CloseReason::ServerStopping),
+        }
+    }
+}
+
+impl Handler for Dialogue {
+    fn opened(&mut self, link: &Arc<Link>) -> Flow {
+        let required = self.shared.device_auth_required;
+        let now = clock::moment();
+        let challenge = device::challenge(&self.nonce, now.unix_ms, required);
+        let bytes = ws::text(&challenge);
+        self.deadline = now.at + self.shared.handshake;
+        link.queue(Outgoing { bytes, class: Class::Reply });
+        Flow::Continue
+    }
+
+    fn text(&mut self, link: &Arc<Link>, text: &str) -> Flow {
+        if matches!(self.state, State::Connecting(_)) {
+            self.settle();
+        }
+        match &self.state {
+            State::Challenged => self.connect(link, text),
+            State::Open(peer, grant) => {
+                let (peer, grant) = (Arc::clone(peer), Arc::clone(grant));
+                self.request(link, &peer, &grant, text)
+            }
+            State::Connecting(_) => Flow::Close(CloseReason::HandshakeTimeout),
+            State::Refused => Flow::Continue,
+        }
+    }
+
+    fn binary(&mut self, _link: &Arc<Link>, _data: &[u8]) -> Flow {
+        Flow::Close(CloseReason::BinaryFrame)
+    }
+
+    fn pong(&mut self, _link: &Arc<Link>, payload: &[u8]) {
+        if let State::Connecting(_) = self.state {
+            self.settle();
+        }
+        if let State::Open(peer, _) = &self.state
+            && let Some(rtt) = peer.round_trip(payload)
+        {
+            // A hub that has no room loses one measurement, and nothing else.
+            drop(self.shared.inbox.try_send(Inbound::Input(Input::PongReceived {
+                conn: self.conn,
+                rtt,
+            })));
+        }
+    }
+
+    fn message_bytes_max(&self) -> usize {
+        match &self.state {
+            State::Open(..) => self.shared.message_bytes_max,
+            State::Connecting(peer) if matches!(peer.verdict(), Verdict::Admitted(_)) => {
+                self.shared.message_bytes_max
+            }
+            State::Challenged | State::Connecting(_) | State::Refused => {
+                self.shared.preauth_bytes_max
+            }
+        }
+    }
+
+    fn over_limit(&self) -> CloseReason {
+        match self.state {
+            State::Open(..) => CloseReason::MessageTooLarge,
+            State::Challenged | State::Connecting(_) | State::Refused => {
+                CloseReason::PreauthTooLarge
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Challenged | State::Connecting(_) => Some(self.deadline),
+            State::Open(..) if self.keeps_answer => Some(self.deadline),
+            State::Open(..) | State::Refused => None,
+        }
+    }
+
+    fn expired(&mut self, _link: &Arc<Link>) -> Flow {
+        if matches!(self.state, State::Connecting(_)) {
+            self.settle();
+        }
+        match &self.state {
+            State::Refused => Flow::Continue,
+            State::Open(peer, _) => {
+                peer.keep_answer(None);
+                self.keeps_answer = false;
+                Flow::Continue
+            }
+            State::Challenged | State::Connecting(_) => Flow::Close(CloseReason::HandshakeTimeout),
+        }
+    }
+
+    fn closed(&mut self, reason: &CloseReason) {
+        if self.introduced {
+            // The last word about this connection must arrive.
+            let input = Input::Closed { conn: self.conn, reason: reason.clone() };
+            drop(self.shared.inbox.send(Inbound::Input(input)));
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The thread through which everything passes that the hub emits for connections, in hub order.
+//!
+//! It takes what is waiting, encodes each broadcast once per stream, queues frames on links, and
+//! then gives each link that got something one write: no wake-up per delivery, one write per burst.
+//! Owns the streams and their numbering. It never waits for a link: a writer that is busy rechecks
+//! its queue, and what a kernel buffer does not take is the flusher's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crossbeam_channel::Receiver;
+
+use crate::base::close_reason::CloseReason;
+use crate::base::ids::{ConnId, RequestId};
+use crate::protocol::error::ProtocolError;
+use crate::protocol::event::{Event, EventText, LogGap, View};
+use crate::protocol::frame::{write_failure, write_refusal};
+use crate::protocol::hello::{Hello, write_hello};
+use crate::protocol::reply::{Reply, write_reply};
+use crate::protocol::scope::ScopeSet;
+use crate::shell::link::{Class, Link, Outgoing, StateKind};
+use crate::shell::peer::{Peer, Verdict};
+use crate::wire::frame::{self, TextFrame};
+
+/// Jobs done before the links that they touched are written. A larger burst is sliced, so that
+/// a response behind it is not held up: 256 events of 300 bytes are 77 KB per receiver.
+const SLICE_JOBS_MAX: usize = 256;
+
+/// One thing for the fan-out thread to do.
+#[derive(Debug)]
+pub enum Job {
+    /// Tell a peer's thread that it is in, and send the hello.
+    Admit(Arc<Peer>, Box<Hello>),
+    /// Send the error, then close.
+    Refuse(Arc<Peer>, Box<ProtocolError>, CloseReason),
+    /// Answer a request.
+    Respond(Arc<Peer>, RequestId, Result<Reply, Box<ProtocolError>>),
+    /// An event for one peer.
+    Send(Arc<Peer>, Event),
+    /// An event for everyone whose scopes cover it.
+    Broadcast(Event),
+    /// A WebSocket ping.
+    Ping(Arc<Peer>),
+    /// Close after what was queued before.
+    Close(Arc<Peer>, CloseReason),
+    /// The connection is gone.
+    Forget(ConnId),
+}
+
+/// The peers that receive the same events, with one numbering.
+#[derive(Debug, Default)]
+struct Stream {
+    seq: u64,
+    members: Vec<Arc<Link>>,
+    /// Whether the members were given frames in this slice.
+    touched: bool,
+}
+
+/// The fan-out thread's state.
+#[derive(Debug, Default)]
+pub struct Fanout {
+    /// By the event scopes that the members hold: three scopes, so at most eight streams.
+    streams: HashMap<ScopeSet, Stream>,
+    /// Which stream a connection is in.
+    places: HashMap<ConnId, ScopeSet>,
+    /// Single links that were given frames in this slice; one may stand here more than once.
+    touched: Vec<Arc<Link>>,
+}
+
+impl Fanout {
+    /// Runs until the hub thread drops its sender and everything was handed to the links.
+    pub fn run(mut self, jobs: &Receiver<Vec<Job>>) {
+        while let Ok(batch) = jobs.recv() {
+            let mut done = 0;
+            let mut next = Some(batch);
+            while let Some(batch) = next {
+                for job in batch {
+                    self.perform(job);
+                    done += 1;
+                    if done >= SLICE_JOBS_MAX {
+                        self.flush();
+                        done = 0;
+                    }
+                }
+                next = jobs.try_recv().ok();
+            }
+            self.flush();
+        }
+    }
+
+    /// One write for every link that was given something.
+    fn flush(&mut self) {
+        for link in self.touched.drain(..) {
+            link.flush();
+        }
+        for stream in self.streams.values_mut() {
+            if std::mem::take(&mut stream.touched) {
+                stream.members.iter().for_each(|link| link.flush());
+            }
+        }
+    }
+
+    fn queue(&mut self, link: &Arc<Link>, bytes: Bytes, class: Class) {
+        link.queue(Outgoing { bytes, class });
+        self.touched.push(Arc::clone(link));
+    }
+
+    fn perform(&mut self, job: Job) {
+        match job {
+            Job::Admit(peer, hello) => self.admit(&peer, &hello),
+            Job::Refuse(peer, error, reason) => {
+                let id = peer.connect_id.as_str();
+                let bytes = TextFrame::build(512, |out| write_refusal(out, id, &error));
+                peer.link.queue(Outgoing { bytes, class: Class::Reply });
+                peer.decide(Verdict::Refused);
+                peer.link.close(reason);
+            }
+            Job::Respond(peer, id, result) => {
+                let bytes = TextFrame::build(256, |out| match &result {
+                    Ok(reply) => write_reply(out, id.as_str(), reply),
+                    Err(error) => write_failure(out, id.as_str(), error),
+                });
+                self.queue(&peer.link, bytes, Class::Reply);
+                peer.link.end_request();
+            }
+            Job::Send(peer, event) => {
+                let view = self.places.get(&peer.link.conn()).map_or(View::Bare, |at| View::of(*at));
+                let bytes = TextFrame::build(256, |out| event.write(out, view, None));
+                self.queue(&peer.link, bytes, class_of(&event));
+            }
+            Job::Broadcast(event) => self.broadcast(&event),
+            Job::Ping(peer) => {
+                let bytes = frame::ping(&peer.ping_payload());
+                self.queue(&peer.link, bytes, Class::Control);
+            }
+            Job::Close(peer, reason) => {
+                peer.link.close(reason);
+            }
+            Job::Forget(conn) => self.forget(conn),
+        }
+    }
+
+    fn admit(&mut self, peer: &Arc<Peer>, hello: &Hello) {
+        let bytes = TextFrame::build(2048, |out| write_hello(out, hello));
+        peer.keep_answer(Some(bytes.clone()));
+        // The thread must know its grant before the peer can know that it has one.
+        peer.decide(Verdict::Admitted(Arc::new(hello.grant.clone())));
+        peer.link.authenticated();
+        self.queue(&peer.link, bytes, Class::Reply);
+        let conn = peer.link.conn();
+        let scopes = hello.grant.scopes.implied().intersection(EVENT_SCOPES);
+        self.places.insert(conn, scopes);
+        self.streams.entry(scopes).or_default().members.push(Arc::clone(&peer.link));
+    }
+
+    fn forget(&mut self, conn: ConnId) {
+        let Some(scopes) = self.places.remove(&conn) else { return };
+        let Some(stream) = self.streams.get_mut(&scopes) else { return };
+        if let Some(place) = stream.members.iter().position(|link| link.conn() == conn) {
+            stream.members.swap_remove(place);
+        }
+    }
+
+    fn broadcast(&mut self, event: &Event) {
+        let audience = event.audience();
+        let class = class_of(event);
+        let mut encoded: [Option<EventText>; 2] = [None, None];
+        for (scopes, stream) in &mut self.streams {
+            if !audience.includes(*scopes) || stream.members.is_empty() {
+                continue;
+            }
+            let seq = event.is_stream().then(|| {
+                stream.seq += 1;
+                stream.seq
+            });
+            let view = View::of(*scopes);
+            let [full, bare] = &mut encoded;
+            let slot = if view == View::Full { full } else { bare };
+            let text = slot.get_or_insert_with(|| EventText::encode(event, view));
+            let bytes = TextFrame::build(text.len_max(), |out| text.write(out, seq));
+            for link in &stream.members {
+                link.queue(Outgoing { bytes: bytes.clone(), class });
+            }
+            stream.touched = true;
+        }
+    }
+}
+
+/// The scopes that some event needs: what tells one stream from another.
+const EVENT_SCOPES: ScopeSet =
+    ScopeSet::READ.union(ScopeSet::APPROVALS).union(ScopeSet::PAIRING);
+
+/// How a link treats an event when it has too many.
+fn class_of(event: &Event) -> Class {
+    match event {
+        Event::Log(record) => Class::Stream { log_cursor: Some(record.cursor) },
+        Event::PairRequested(_) | Event::PairResolved(_) => Class::Stream { log_cursor: None },
+        Event::Tick(_) => Class::State(StateKind::Tick),
+        Event::Presence { .. } => Class::State(StateKind::Presence),
+        Event::LogGap(_) | Event::Shutdown { .. } => Class::Reply,
+    }
+}
+
+/// The `log.gap` event as a whole frame, for a link that starts to deliver again.
+pub fn gap_frame(gap: LogGap) -> Bytes {
+    TextFrame::build(128, |out| Event::LogGap(gap).write(out, View::Full, None))
+}

@@ -1,0 +1,115 @@
+//! What the connection thread, the hub thread and the fan-out thread share of one peer.
+//!
+//! Owns the link and the verdict on the peer's `connect`. Decides nothing.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::base::ids::RequestId;
+use crate::protocol::hello::Grant;
+use crate::shell::clock;
+use crate::shell::link::Link;
+
+/// How a `connect` was decided.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Not yet.
+    Pending,
+    /// Let in, with this grant.
+    Admitted(Arc<Grant>),
+    /// Refused; the response and the close are on their way.
+    Refused,
+}
+
+/// One peer that has asked to connect.
+#[derive(Debug)]
+pub struct Peer {
+    /// The writing side of its connection.
+    pub link: Arc<Link>,
+    /// The id of its `connect`, for the answer.
+    pub connect_id: RequestId,
+    verdict: Mutex<Verdict>,
+    decided: Condvar,
+    /// The hello as a whole frame, while a repeated `connect` would get it again.
+    answer: Mutex<Option<Bytes>>,
+    /// What heartbeat pings count from.
+    since: Instant,
+    /// When the last heartbeat ping was sent, in nanoseconds since `since`; 0 is none to answer.
+    last_ping: AtomicU64,
+}
+
+impl Peer {
+    /// A peer whose `connect` is about to be decided.
+    pub fn new(link: Arc<Link>, connect_id: RequestId) -> Self {
+        Self {
+            link,
+            connect_id,
+            verdict: Mutex::new(Verdict::Pending),
+            decided: Condvar::new(),
+            answer: Mutex::new(None),
+            since: clock::instant(),
+            last_ping: AtomicU64::new(0),
+        }
+    }
+
+    /// Tells the connection thread. Called once, by the fan-out thread, before the first frame
+    /// after the answer is queued.
+    pub fn decide(&self, verdict: Verdict) {
+        *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = verdict;
+        self.decided.notify_all();
+    }
+
+    /// The verdict as it stands.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for the verdict, at most until `deadline`.
+    pub fn wait_for_verdict(&self, deadline: Instant) -> Verdict {
+        let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
+        while matches!(*verdict, Verdict::Pending) {
+            let left = deadline.saturating_duration_since(clock::instant());
+            if left.is_zero() {
+                break;
+            }
+            verdict =
+                self.decided.wait_timeout(verdict, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        verdict.clone()
+    }
+
+    /// Keeps the hello for a repeated `connect`; `None` forgets it.
+    pub fn keep_answer(&self, answer: Option<Bytes>) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+    }
+
+    /// The hello, if it is still kept.
+    pub fn answer(&self) -> Option<Bytes> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers a heartbeat ping and returns its payload.
+    pub fn ping_payload(&self) -> [u8; 8] {
+        let nanos = self.nanos().max(1);
+        self.last_ping.store(nanos, Ordering::Relaxed);
+        nanos.to_be_bytes()
+    }
+
+    /// The round trip, if `payload` is that of the ping last sent. Answers once per ping.
+    pub fn round_trip(&self, payload: &[u8]) -> Option<Duration> {
+        let sent = u64::from_be_bytes(payload.try_into().ok()?);
+        if sent == 0 {
+            return None;
+        }
+        self.last_ping.compare_exchange(sent, 0, Ordering::Relaxed, Ordering::Relaxed).ok()?;
+        Some(Duration::from_nanos(self.nanos().saturating_sub(sent)))
+    }
+
+    fn nanos(&self) -> u64 {
+        let elapsed = clock::instant().saturating_duration_since(self.since);
+        u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+    }
+}

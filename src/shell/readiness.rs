@@ -1,0 +1,71 @@
+//! What is told about the gateway without asking the hub: whether it is ready, and its counts.
+//!
+//! Written by the hub thread, read by connection threads. Decides nothing.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::protocol::reply::Status;
+use crate::shell::clock;
+
+/// Counts are at most this old while the hub is busy.
+pub const STATUS_AGE_MAX: Duration = Duration::from_millis(250);
+
+/// Readiness and counts.
+#[derive(Debug)]
+pub struct Readiness {
+    started: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Why writes are refused, if they are.
+    not_ready: Option<&'static str>,
+    is_draining: bool,
+    status: Status,
+}
+
+impl Readiness {
+    /// Not ready: `starting`.
+    pub fn new(started: Instant) -> Self {
+        let state = State {
+            not_ready: Some("starting"),
+            is_draining: false,
+            status: Status::default(),
+        };
+        Self { started, state: Mutex::new(state) }
+    }
+
+    /// Ready, or why not.
+    pub fn set(&self, ready: Result<(), &'static str>) {
+        self.lock().not_ready = ready.err();
+    }
+
+    /// From now on not ready, whatever the store says: `draining`.
+    pub fn drain(&self) {
+        self.lock().is_draining = true;
+    }
+
+    /// Why the gateway is not ready, if it is not.
+    pub fn not_ready(&self) -> Option<&'static str> {
+        let state = self.lock();
+        if state.is_draining { Some("draining") } else { state.not_ready }
+    }
+
+    /// Takes over the hub's counts.
+    pub fn set_status(&self, status: Status) {
+        self.lock().status = status;
+    }
+
+    /// The counts as last set, with the uptime of now.
+    pub fn status(&self) -> Status {
+        let uptime = clock::instant().saturating_duration_since(self.started);
+        let uptime_ms = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
+        Status { uptime_ms, ..self.lock().status.clone() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

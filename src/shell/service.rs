@@ -1,0 +1,123 @@
+//! The gateway's answers on its port: HTTP requests, and the upgrade that starts a dialogue.
+//!
+//! Maps `wire` heads to `protocol` facts, which do not know each other. Keeps no state of its own.
+//! Called by connection threads.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::base::close_reason::CloseReason;
+use crate::base::ids::ConnId;
+use crate::hub::effect::{Diagnostic, DiagnosticValue};
+use crate::protocol::device::encode_nonce;
+use crate::protocol::peer::{Headers, PeerContext, ProxyPolicy};
+use crate::protocol::reply::write_status;
+use crate::shell::admission::Refusal;
+use crate::shell::connection::Service;
+use crate::shell::diagnostics;
+use crate::shell::dialogue::{Dialogue, Shared};
+use crate::wire::head::Head;
+use crate::wire::http::HttpResponse;
+
+/// Random bytes in a connection's nonce.
+const NONCE_BYTES: usize = 16;
+
+/// The gateway as the listener sees it.
+#[derive(Debug)]
+pub struct GatewayService {
+    /// What dialogues share.
+    pub shared: Arc<Shared>,
+    /// Which forwarding headers are believed.
+    pub proxies: ProxyPolicy,
+}
+
+impl Service for GatewayService {
+    type Handler = Dialogue;
+
+    fn http(&self, head: &Head, _peer: SocketAddr, _is_tls: bool) -> HttpResponse {
+        let readiness = &self.shared.readiness;
+        let response = match head.path.as_str() {
+            "/health" | "/healthz" | "/api/health" => {
+                HttpResponse::json(200, r#"{"ok":true,"status":"live"}"#)
+            }
+            "/ready" | "/readyz" => match readiness.not_ready() {
+                None => HttpResponse::json(200, r#"{"ready":true}"#),
+                Some(reason) => {
+                    HttpResponse::json(503, format!(r#"{{"ready":false,"reason":"{reason}"}}"#))
+                }
+            },
+            "/api/status" => {
+                let mut body = Vec::new();
+                write_status(&mut body, &readiness.status());
+                HttpResponse::new(200, "application/json; charset=utf-8", body)
+            }
+            _ => HttpResponse::text(404, "not found"),
+        };
+        response
+            .with_header("Cache-Control", "no-store")
+            .with_header("x-openclaw-version", env!("CARGO_PKG_VERSION"))
+    }
+
+    fn upgrade(
+        &self,
+        conn: ConnId,
+        head: &Head,
+        peer: SocketAddr,
+        is_tls: bool,
+    ) -> Result<Dialogue, HttpResponse> {
+        let mut random = [0; NONCE_BYTES];
+        if getrandom::fill(&mut random).is_err() {
+            return Err(HttpResponse::text(503, "no randomness for a challenge"));
+        }
+        let context = self.context(head, peer, is_tls);
+        Ok(Dialogue::new(Arc::clone(&self.shared), conn, context, encode_nonce(&random)))
+    }
+
+    fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.trusted.iter().any(|range| range.contains(address))
+    }
+
+    fn client_address(&self, head: &Head, peer: SocketAddr) -> IpAddr {
+        self.context(head, peer, false).address
+    }
+
+    fn ended(&self, conn: ConnId, peer: SocketAddr, reason: &CloseReason) {
+        let fields = vec![
+            ("conn", DiagnosticValue::Text(conn.to_string())),
+            ("peer", DiagnosticValue::Text(peer.to_string())),
+            ("reason", DiagnosticValue::Text(reason.name().to_owned())),
+        ];
+        let level = match reason {
+            CloseReason::Bug => log::Level::Error,
+            _ => log::Level::Debug,
+        };
+        diagnostics::diagnose(&Diagnostic { level, msg: "Connection closed", fields });
+    }
+
+    fn refused(&self, peer: SocketAddr, refusal: Refusal) {
+        let fields = vec![
+            ("peer", DiagnosticValue::Text(peer.ip().to_string())),
+            ("reason", DiagnosticValue::Text(refusal.name().to_owned())),
+        ];
+        diagnostics::diagnose(&Diagnostic {
+            level: log::Level::Warn,
+            msg: "Connection turned away",
+            fields,
+        });
+    }
+}
+
+impl GatewayService {
+    fn context(&self, head: &Head, peer: SocketAddr, is_tls: bool) -> PeerContext {
+        let forwarded_for: Vec<&str> = head.headers_named("x-forwarded-for").collect();
+        let headers = Headers {
+            host: head.host(),
+            origin: head.origin(),
+            x_forwarded_for: &forwarded_for,
+            x_real_ip: head.header("x-real-ip"),
+            forwarded_proto: head.header("x-forwarded-proto"),
+            any_forwarding_header: head.is_forwarded(),
+        };
+        PeerContext::derive(peer.ip(), &headers, is_tls, &self.proxies)
+    }
+}
