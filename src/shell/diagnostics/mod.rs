@@ -11,8 +11,8 @@ mod repeats;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{panic, thread};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use log::kv::{self, Key, Source, Value, VisitSource};
@@ -51,11 +51,19 @@ enum Message {
     Flush(Sender<()>),
 }
 
-/// Makes this the program's logger. Fails if there is one, or if the thread cannot be started.
+/// Makes this the program's logger, for panics too. Fails if there is one, or if the thread
+/// cannot be started.
 pub fn install(level: LevelFilter, format: Format) -> io::Result<Diagnostics> {
     let (logger, diagnostics) = start(level, format, io::stderr())?;
     log::set_boxed_logger(Box::new(logger)).map_err(io::Error::other)?;
     log::set_max_level(level);
+    panic::set_hook(Box::new(|panic| {
+        let thread = thread::current();
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = thread.name().unwrap_or("unnamed");
+        log::error!(thread = thread, place = place.as_str(), cause = message; "a thread panicked");
+    }));
     Ok(diagnostics)
 }
 
