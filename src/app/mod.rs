@@ -13,11 +13,15 @@ mod server;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use self::args::{Args, Command, HELP};
-use self::config::{Config, Environment, LogFormat};
+use self::config::{Config, Environment};
 use self::error::StartError;
-use crate::shell::diagnostics::{self, Format};
+use crate::shell::diagnostics;
+
+/// How long the last lines may take at the end; a stuck stderr does not keep the process.
+const DIAGNOSTICS_GRACE: Duration = Duration::from_secs(1);
 
 /// Runs the program: 0 for a clean end, 1 for a failure at run time, 2 for wrong usage or
 /// configuration.
@@ -47,12 +51,15 @@ fn try_run(args: impl IntoIterator<Item = OsString>) -> Result<(), StartError> {
         }
         Command::Serve => {
             let config = Config::load(&args, &environment())?;
-            let _running = diagnostics::start(config.log_level, format_of(config.log_format))
-                .map_err(|source| StartError::Io { what: "cannot log".to_owned(), source })?;
+            let diagnostics =
+                diagnostics::install(config.log_level, config.log_format.resolve())
+                    .map_err(|source| StartError::Io { what: "cannot log".to_owned(), source })?;
             for warning in config.warnings() {
                 log::warn!("{warning}");
             }
-            server::serve(&config)
+            let served = server::serve(&config);
+            diagnostics.flush(DIAGNOSTICS_GRACE);
+            served
         }
     }
 }
@@ -69,12 +76,4 @@ fn print(text: &str) -> Result<(), StartError> {
 
 fn environment() -> Environment {
     Environment::read(|name| std::env::var_os(name))
-}
-
-fn format_of(format: LogFormat) -> Format {
-    match format {
-        LogFormat::Auto => Format::Auto,
-        LogFormat::Json => Format::Json,
-        LogFormat::Text => Format::Text,
-    }
 }

@@ -34,13 +34,13 @@ use crate::shell::listener::{self, ConnectionLimits, Listener, ListenerSetup};
 use crate::shell::readiness::Readiness;
 use crate::shell::registry::Registry;
 use crate::shell::service::GatewayService;
-use crate::shell::signals::{self, Signal};
+use crate::shell::signals::{self, StopSignal};
 use crate::shell::store::{Store, StoreHandle, StoreReport};
 
 /// What the main thread waits for.
 enum Wake {
     /// A signal.
-    Signal(Signal),
+    Signal(StopSignal),
     /// The hub has closed every connection and committed everything; its store.
     Finished(StoreHandle),
     /// The hub thread panicked: what it knows is not to be trusted any more.
@@ -48,7 +48,7 @@ enum Wake {
 }
 
 /// Starts the gateway, runs it until it is told to stop, and stops it.
-pub fn serve(config: &Config) -> Result<(), StartError> {
+pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let readiness = Arc::new(Readiness::new(clock::instant()));
     let limits = connection_limits(config, &Machine::read().capacity())?;
     let tls = load_tls(&config.tls)?;
@@ -81,7 +81,7 @@ pub fn serve(config: &Config) -> Result<(), StartError> {
         flusher: flusher.handle(),
         registry: Arc::clone(&registry),
     };
-    signals::start(move |signal| drop(wake.send(Wake::Signal(signal))))
+    let _signals = signals::watch(move |signal| drop(wake.send(Wake::Signal(signal))))
         .map_err(io_error("cannot listen for signals"))?;
     let mut listener = Listener::start(socket, Arc::new(service), setup)
         .map_err(io_error("cannot start the listener"))?;
@@ -102,18 +102,16 @@ fn wait_and_stop(
     registry: &Registry,
     listener: &mut Listener,
 ) -> Result<(), StartError> {
-    let mut is_stopping = false;
     loop {
         match woken.recv() {
-            Ok(Wake::Signal(Signal::Stop)) if !is_stopping => {
-                is_stopping = true;
-                log::info!("stopping: no more connections are accepted");
+            Ok(Wake::Signal(StopSignal::Stop(signal))) => {
+                log::info!("{signal}: stopping");
                 readiness.drain();
                 listener.stop();
                 let reason = "service restart".to_owned();
                 drop(inbox.send(Inbound::Input(Input::StopRequested { reason })));
             }
-            Ok(Wake::Signal(Signal::Stop | Signal::StopNow)) => {
+            Ok(Wake::Signal(StopSignal::StopNow)) => {
                 return Err(StartError::Other("stopped at once by a second signal".to_owned()));
             }
             Ok(Wake::Finished(store)) => {

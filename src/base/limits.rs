@@ -275,3 +275,17 @@ pub const FANOUT_BATCHES_MAX: usize = 16;
 pub const ERROR_BUDGET: f64 = 128.0;
 /// How many of these come back per second.
 pub const ERROR_BUDGET_REFILL: f64 = 2.0;
+
+/// Lines of diagnostics that wait for a slow standard error; the next ones are dropped and counted.
+/// 1,024 of at most 8 KiB are 8 MiB.
+pub const DIAGNOSTIC_LINES_WAITING_MAX: usize = 1_024;
+/// One line of diagnostics, and one value in it; longer ones are cut.
+pub const DIAGNOSTIC_LINE_BYTES_MAX: usize = 8 * 1024;
+/// See [`DIAGNOSTIC_LINE_BYTES_MAX`].
+pub const DIAGNOSTIC_VALUE_BYTES_MAX: usize = 1024;
+/// A line that was written is counted instead of repeated for this long.
+pub const DIAGNOSTIC_REPEAT_WINDOW: Duration = Duration::from_secs(10);
+/// Lines that are remembered for that: 64 of at most 8 KiB are 512 KiB.
+pub const DIAGNOSTIC_REPEATS_MAX: usize = 64;
+
+const _: () = assert!(2 * DIAGNOSTIC_VALUE_BYTES_MAX < DIAGNOSTIC_LINE_BYTES_MAX);

@@ -14,6 +14,7 @@ use crate::base::ids::{ConnId, RequestId};
 use crate::base::limits::{ERROR_BUDGET, ERROR_BUDGET_REFILL};
 use crate::hub::input::{ConnectRequested, Input};
 use crate::protocol::connect::parse_first;
+use crate::protocol::device;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::frame::{self, RequestFrame};
 use crate::protocol::hello::Grant;
@@ -22,7 +23,6 @@ use crate::protocol::peer::PeerContext;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::write_health;
 use crate::protocol::request::{self, Call};
-use crate::protocol::device;
 use crate::shell::clock;
 use crate::shell::connection::{Flow, Handler};
 use crate::shell::hub_thread::Inbound;
@@ -193,7 +193,11 @@ impl Dialogue {
         let refill = (now - self.errors_at).as_secs_f64() * ERROR_BUDGET_REFILL;
         self.errors_left = (self.errors_left + refill).min(ERROR_BUDGET) - 1.0;
         self.errors_at = now;
-        if self.errors_left < 0.0 { Flow::Close(CloseReason::ErrorBudgetSpent) } else { Flow::Continue }
+        if self.errors_left < 0.0 {
+            Flow::Close(CloseReason::ErrorBudgetSpent)
+        } else {
+            Flow::Continue
+        }
     }
 
     /// Hands something to the hub; waits while its inbox is full, which is the back-pressure that
@@ -244,10 +248,11 @@ impl Handler for Dialogue {
             && let Some(rtt) = peer.round_trip(payload)
         {
             // A hub that has no room loses one measurement, and nothing else.
-            drop(self.shared.inbox.try_send(Inbound::Input(Input::PongReceived {
-                conn: self.conn,
-                rtt,
-            })));
+            drop(
+                self.shared
+                    .inbox
+                    .try_send(Inbound::Input(Input::PongReceived { conn: self.conn, rtt })),
+            );
         }
     }
 

@@ -125,7 +125,8 @@ impl Fanout {
                 peer.link.end_request();
             }
             Job::Send(peer, event) => {
-                let view = self.places.get(&peer.link.conn()).map_or(View::Bare, |at| View::of(*at));
+                let view =
+                    self.places.get(&peer.link.conn()).map_or(View::Bare, |at| View::of(*at));
                 let bytes = TextFrame::build(256, |out| event.write(out, view, None));
                 self.queue(&peer.link, bytes, class_of(&event));
             }
@@ -188,8 +189,7 @@ impl Fanout {
 }
 
 /// The scopes that some event needs: what tells one stream from another.
-const EVENT_SCOPES: ScopeSet =
-    ScopeSet::READ.union(ScopeSet::APPROVALS).union(ScopeSet::PAIRING);
+const EVENT_SCOPES: ScopeSet = ScopeSet::READ.union(ScopeSet::APPROVALS).union(ScopeSet::PAIRING);
 
 /// How a link treats an event when it has too many.
 fn class_of(event: &Event) -> Class {

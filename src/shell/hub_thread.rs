@@ -72,8 +72,11 @@ impl HubThread {
         let mut stopped = false;
         let mut shown = None;
         self.handle(Input::Tick, &mut effects, &mut jobs, &mut stopped);
-        while !stopped || !jobs.is_empty() {
+        loop {
             self.hand_on(&mut jobs);
+            if stopped && jobs.is_empty() {
+                return self.store;
+            }
             let Some(inbound) = self.next_inbound(&mut jobs) else { continue };
             self.take(inbound, &mut effects, &mut jobs, &mut stopped);
             if !jobs.is_empty() && self.fanout.is_full() {
@@ -85,7 +88,6 @@ impl HubThread {
             }
             self.show_status(&mut shown);
         }
-        self.store
     }
 
     /// Shows the hub's counts to HTTP, not for every request anew.
@@ -205,14 +207,19 @@ fn perform(
         Effect::Refuse { conn, error, reason } => {
             peer(conn).map(|peer| Job::Refuse(peer, error, reason))
         }
-        Effect::Respond { conn, id, result } => peer(conn).map(|peer| Job::Respond(peer, id, result)),
+        Effect::Respond { conn, id, result } => {
+            peer(conn).map(|peer| Job::Respond(peer, id, result))
+        }
         Effect::Send { conn, event } => peer(conn).map(|peer| Job::Send(peer, event)),
         Effect::Broadcast(event) => Some(Job::Broadcast(event)),
         Effect::Ping(conn) => peer(conn).map(Job::Ping),
         Effect::Close { conn, reason } => peer(conn).map(|peer| Job::Close(peer, reason)),
         Effect::Persist { ticket, changes } => {
             let handed_over = store.commit(ticket, changes);
-            assert!(handed_over.is_ok(), "the hub has one commit in flight, the store room for more");
+            assert!(
+                handed_over.is_ok(),
+                "the hub has one commit in flight, the store room for more"
+            );
             None
         }
         Effect::SetReady(ready) => {

@@ -20,5 +20,5 @@ pub mod signals;
 pub mod state_dir;
 pub mod store;
 #[cfg(test)]
-mod test_dir;
+pub(crate) mod test_dir;
 pub mod tls;

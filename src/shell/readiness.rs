@@ -29,11 +29,8 @@ struct State {
 impl Readiness {
     /// Not ready: `starting`.
     pub fn new(started: Instant) -> Self {
-        let state = State {
-            not_ready: Some("starting"),
-            is_draining: false,
-            status: Status::default(),
-        };
+        let state =
+            State { not_ready: Some("starting"), is_draining: false, status: Status::default() };
         Self { started, state: Mutex::new(state) }
     }
 

@@ -48,12 +48,20 @@ impl StateDir {
             .map_err(failed("create state directory"))?;
         make_private(path, DIRECTORY_MODE).map_err(failed("make state directory private"))?;
         let lock = lock(path)?;
+        // Of the directory's name in its parent. A root has none and needs no sync.
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync_directory(parent).map_err(failed("sync parent of state directory"))?;
+        }
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     /// Opens a file in the directory for reading and writing, created if it is missing.
+    ///
+    /// Its name is on disk when this returns: what is synced into the file can be found again.
     pub fn open_file(&self, name: &str) -> io::Result<File> {
-        open_private(&self.path.join(name))
+        let file = open_private(&self.path.join(name))?;
+        sync_directory(&self.path)?;
+        Ok(file)
     }
 
     /// The directory.
@@ -124,6 +132,14 @@ fn open_private(path: &Path) -> io::Result<File> {
         .open(path)?;
     make_private(path, FILE_MODE)?;
     Ok(file)
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    match File::open(path)?.sync_all() {
+        // Some file systems have nothing to sync in a directory, and say so like this.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        result => result,
+    }
 }
 
 fn make_private(path: &Path, mode: u32) -> io::Result<()> {

@@ -232,15 +232,15 @@ fn yaml_is_answered_with_toml() {
     check(
         yaml,
         expect![[r#"
-        configuration refused
-          gateway.toml:2: this is YAML, and the gateway reads TOML; put this into a file that ends in .toml:
+            configuration refused
+              gateway.toml:2: this is YAML, and the gateway reads TOML; put this into a file that ends in .toml:
 
-          [gateway.controlUi]
-          enabled = true
-          allowedOrigins = ["https://mc.example.com"]
-          requireDeviceAuth = true
+            [gateway.controlUi]
+            enabled = true
+            allowedOrigins = ["https://mc.example.com"]
+            requireDeviceAuth = true
 
-    "#]],
+        "#]],
     );
     let dir = TestDir::new();
     let file = dir.file("gateway.yml", "{a: b}\n", 0o644);

@@ -29,6 +29,15 @@ fn uncommented_example_is_the_defaults() {
 }
 
 #[test]
+fn example_cut_anywhere_is_a_configuration_or_an_error() {
+    for text in [EXAMPLE, &uncommented(true), &uncommented(true).replace(" = ", ": ")] {
+        for (end, _) in text.char_indices().step_by(3) {
+            drop(load(&text[..end]));
+        }
+    }
+}
+
+#[test]
 fn every_key_is_in_the_example() {
     // The gateway lists the keys of a section when it finds one that it does not know.
     let sections = [

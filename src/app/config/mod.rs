@@ -35,6 +35,7 @@ use crate::base::secret::Secret;
 use crate::hub::policy::SecretWithoutDevice;
 use crate::protocol::peer::Cidr;
 use crate::protocol::scope::ScopeSet;
+use crate::shell::diagnostics;
 use crate::shell::store::Durability;
 
 /// The whole configuration.
@@ -137,6 +138,15 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
+    /// What it comes to on this standard error.
+    pub fn resolve(self) -> diagnostics::Format {
+        match self {
+            Self::Auto => diagnostics::Format::automatic(),
+            Self::Json => diagnostics::Format::Json,
+            Self::Text => diagnostics::Format::Text,
+        }
+    }
+
     const ALLOWED: &str = "\"auto\", \"json\" or \"text\"";
 
     fn parse(text: &str) -> Option<Self> {

@@ -9,8 +9,13 @@ use std::path::Path;
 use super::error::{ConfigError, Place};
 
 const GENERAL: &str = "\
-  [gateway]\n  bind = \"127.0.0.1\"\n  port = 8080\n\n  [gateway.controlUi]\n  \
-  allowedOrigins = [\"https://mc.example.com\"]";
+[gateway]
+bind = \"127.0.0.1\"
+port = 8080
+
+[gateway.controlUi]
+allowedOrigins = [\"https://mc.example.com\"]
+";
 
 /// By its extension.
 pub(super) fn is_named_so(file: &Path) -> bool {
@@ -32,13 +37,13 @@ pub(super) fn explain(place: &Place, text: &str) -> ConfigError {
         ),
         None => format!(
             "this is YAML, and the gateway reads TOML; config.example.toml has every key. \
-             It begins like this:\n\n{GENERAL}\n"
+             It begins like this:\n\n{GENERAL}"
         ),
     };
     ConfigError::new(place, "", problem)
 }
 
-/// The settings as TOML, indented for a message; `None` where the YAML is beyond us.
+/// The settings as TOML; `None` where the YAML is beyond us.
 /// Secrets are left out: messages end up in logs.
 fn translate(text: &str) -> Option<String> {
     let mut toml = String::new();
@@ -82,12 +87,12 @@ fn translate(text: &str) -> Option<String> {
                 toml.push('\n');
             }
             if !path.is_empty() {
-                toml.push_str(&format!("  [{path}]\n"));
+                toml.push_str(&format!("[{path}]\n"));
             }
             section = Some(path);
         }
         let value = if is_secret(key) { "\"(the same)\"".to_owned() } else { value };
-        toml.push_str(&format!("  {key} = {value}\n"));
+        toml.push_str(&format!("{key} = {value}\n"));
     }
     (!toml.is_empty()).then_some(toml)
 }

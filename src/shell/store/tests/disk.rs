@@ -125,13 +125,13 @@ impl StorageBackend for Backend {
         if start + out.len() > state.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        for (i, byte) in out.iter_mut().enumerate() {
-            // Page by page would be faster; the files are small.
-            let at = start + i;
-            *byte = match state.cached.get(&(at / PAGE)) {
-                Some(page) => page[at % PAGE],
-                None => state.platter.get(at).copied().unwrap_or(0),
-            };
+        let mut done = 0;
+        while done < out.len() {
+            let at = start + done;
+            let page = state.page(at / PAGE);
+            let part = (out.len() - done).min(PAGE - at % PAGE);
+            out[done..done + part].copy_from_slice(&page[at % PAGE..at % PAGE + part]);
+            done += part;
         }
         Ok(())
     }

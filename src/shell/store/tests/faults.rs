@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::disk::Disk;
 use super::{Random, Running, Store, cursors, entry};
-use crate::base::ids::Cursor;
+use crate::base::ids::{Cursor, Ticket};
 use crate::hub::records::{Change, DurableState};
 use crate::shell::store::{Durability, StoreReport};
 
@@ -92,9 +92,9 @@ fn power_cut_loses_nothing_that_was_stored() {
             }
             // One more is under way when the lights go out.
             sent += 1;
-            running.handle.commit(crate::base::ids::Ticket(99), vec![entry(sent)]).unwrap();
+            running.handle.commit(Ticket(99), vec![entry(sent)]).unwrap();
             disk.cut_power();
-            if running.next() == StoreReport::Stored(crate::base::ids::Ticket(99)) {
+            if running.next() == StoreReport::Stored(Ticket(99)) {
                 stored.insert(sent);
             }
         }
