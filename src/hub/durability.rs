@@ -127,12 +127,15 @@ impl Hub {
         }
         let grant = &admission.grant;
         let device = grant.device.as_ref().and_then(|id| self.devices.get(id));
+        let token = admission.token.as_ref().map(|(_, hash)| hash);
+        let token_lives = token.is_none_or(|hash| self.tokens.get(hash).is_some());
         let holds = device.is_some_and(|device| {
             device.state == DeviceState::Approved
                 && admission.key.is_none_or(|key| key == device.public_key)
                 && device.role == grant.role
                 && device.agent == grant.agent
                 && device.scopes.contains(grant.scopes)
+                && token_lives
         });
         let refusal = if self.stopping.is_some() {
             refusals::stopping(RESTART_EXPECTED)

@@ -198,3 +198,22 @@ fn a_pairing_code_may_be_offered_at_any_time() {
     "#]]
     .assert_eq(&sim.take());
 }
+
+#[test]
+fn a_request_of_a_device_that_was_revoked_meanwhile_is_not_approved() {
+    check(
+        |sim| {
+            sim.connect(3, agent("a1").scopes(ScopeSet::READ).remote(ELSEWHERE));
+            revoke(sim, "a1");
+            approve(sim, ScopeSet::ADMIN);
+        },
+        expect![[r#"
+            0s Broadcast(pair requested pairing-1 "scope-upgrade")
+            0s Refuse(conn-3, NOT_PAIRED "pairing required: device is not approved yet" {"code":"PAIRING_REQUIRED","deviceId":"a1","reason":"scope-upgrade","requestId":"pairing-1"}) 1008 "pairing required: device is not approved yet (requestId: pairing-1)"
+            0s -- revoked a1
+            0s Close(conn-2, credential_withdrawn)
+            0s Persist(#4: delete token, put device a1)
+            0s -- not approved: the device was revoked; forget it first
+        "#]],
+    );
+}

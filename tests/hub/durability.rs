@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 use openclaw_gateway::base::limits::UNCOMMITTED_BYTES_MAX;
 
 use crate::peers::{agent, operator};
+use crate::policies::shared;
 use crate::sim::{Sim, StoreMode};
 
 #[track_caller]
@@ -210,4 +211,48 @@ fn a_store_that_fails_at_the_start_makes_ready_when_it_recovers() {
         0s -- stored
     "#]]
     .assert_eq(&sim.take());
+}
+
+#[test]
+fn a_device_that_is_revoked_while_its_connect_waits_is_refused() {
+    check(
+        |sim| {
+            sim.connect(3, agent("a2"));
+            let mut effects = Vec::new();
+            let a2 = openclaw_gateway::base::ids::DeviceId::new("a2");
+            sim.hub.revoke_device(&a2, &mut effects).unwrap();
+            sim.note("revoked").perform_now(effects);
+            sim.stored().stored();
+        },
+        expect![[r#"
+            0s Persist(#4: put device a2, put token of a2)
+            0s -- revoked
+            0s -- stored
+            0s Persist(#5: delete token, put device a2)
+            0s -- stored
+            0s Refuse(conn-3, UNAUTHORIZED "device revoked" {"code":"DEVICE_REVOKED"}) 4001 "device revoked"
+        "#]],
+    );
+}
+
+#[test]
+fn a_connect_waits_until_what_its_device_is_now_is_on_disk() {
+    let mut sim = Sim::with(|policy| policy.auth.secrets = shared("open sesame"));
+    sim.settled().show(&["Persist"]);
+    sim.store = StoreMode::Held;
+    sim.append(2, &["1"]).connect(3, agent("n"));
+    sim.connect(4, operator().device("n").token("open sesame")).stored();
+    sim.connect(5, agent("n").token("open sesame")).stored().stored();
+    expect![[r#"
+        0s Persist(#4: append 1)
+        0s -- stored
+        0s Respond(conn-2, r1, appended 1..=1)
+        0s Persist(#5: put device n, put token of n, put device n, delete token, put token of n)
+        0s -- stored
+        0s Persist(#6: put device n, delete token, put token of n)
+        0s -- stored
+        0s Admit(conn-5 agent [] named n device n token-3 of default by device)
+        0s Refuse(conn-3, UNAVAILABLE "the device was changed while it connected; connect again" {"code":"UNAVAILABLE_DEVICE_CHANGED"} retry 1000) 1013 "the device was changed while it connected; connect again"
+        0s Refuse(conn-4, UNAVAILABLE "the device was changed while it connected; connect again" {"code":"UNAVAILABLE_DEVICE_CHANGED"} retry 1000) 1013 "the device was changed while it connected; connect again"
+    "#]].assert_eq(&sim.take());
 }
