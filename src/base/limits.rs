@@ -48,6 +48,9 @@ pub const LOG_SOURCE_BYTES_MAX: usize = 128;
 /// A session key: an agent's name of 64 bytes, `agent:` before it, and the agent's own words.
 pub const SESSION_KEY_BYTES_MAX: usize = 256;
 
+const _: () = assert!(LOG_EXTRA_DEPTH_MAX + 5 < 128);
+const _: () = assert!("agent::".len() + AGENT_NAME_BYTES_MAX < SESSION_KEY_BYTES_MAX);
+
 /// The message of an error response. Echoed input is cut to [`ECHO_CHARS_MAX`] before.
 pub const ERROR_MESSAGE_BYTES_MAX: usize = 1024;
 /// How much of a peer's own words an error repeats.

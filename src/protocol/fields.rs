@@ -62,7 +62,7 @@ impl<'a, const N: usize> Object<'a, N> {
         deserializer
             .deserialize_map(MembersVisitor { names: self.names, members: &mut self.members })
             .and_then(|()| deserializer.end())
-            .map_err(|error| Invalid(format!("{}{error}", self.prefix())))
+            .map_err(|error| Invalid(format!("{}{}", self.prefix(), sentence(&error))))
     }
 
     /// Reads an object from a member's value.
@@ -170,7 +170,7 @@ impl<'a, const N: usize> Object<'a, N> {
             (Some(Problem::TooMany), _) => {
                 Err(self.invalid(name, format_args!("must have at most {count_max} elements")))
             }
-            (None, Err(error)) => Err(self.invalid(name, error)),
+            (None, Err(error)) => Err(self.invalid(name, sentence(&error))),
         }
     }
 
@@ -193,6 +193,16 @@ impl<'a, const N: usize> Object<'a, N> {
             Err(must) => Err(Invalid(format!("{place}{name}[{index}] {must}"))),
         })
     }
+}
+
+/// What is wrong; and where, if it is the JSON itself.
+/// Elsewhere a position would count from the beginning of a part that the peer does not see.
+fn sentence(error: &serde_json::Error) -> String {
+    let mut text = error.to_string();
+    if error.is_data() {
+        text.truncate(text.rfind(" at line ").unwrap_or(text.len()));
+    }
+    text
 }
 
 /// The text of a JSON string; on failure, what the value must be.

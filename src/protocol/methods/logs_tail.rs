@@ -30,8 +30,15 @@ pub(in crate::protocol) fn read(params: &Object<'_, 6>) -> Result<LogsTail, Inva
         bytes_max: clamped(params, "maxBytes", LOGS_TAIL_BYTES_DEFAULT, LOGS_TAIL_BYTES_MAX)?,
         filter: LogFilter {
             level_min,
-            source: params.string("source", LOG_SOURCE_BYTES_MAX)?.map(Into::into),
-            session: params.string("session", SESSION_KEY_BYTES_MAX)?.map(SessionKey::new),
+            // No entry has an empty source or session: empty asks for any, as absent does.
+            source: params
+                .string("source", LOG_SOURCE_BYTES_MAX)?
+                .filter(|source| !source.is_empty())
+                .map(Into::into),
+            session: params
+                .string("session", SESSION_KEY_BYTES_MAX)?
+                .filter(|session| !session.is_empty())
+                .map(SessionKey::new),
         },
     })
 }

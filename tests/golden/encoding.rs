@@ -1,0 +1,223 @@
+//! What we send: every reply, every event, the hello.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use expect_test::{Expect, expect};
+use openclaw_gateway::base::limits::BOTH_BODIES_BYTES_MAX;
+use openclaw_gateway::protocol::event::{Audience, EVENT_NAMES, Event, EventText, LogGap, View};
+use openclaw_gateway::protocol::frame::write_ok;
+use openclaw_gateway::protocol::hello::write_hello;
+use openclaw_gateway::protocol::reply::{LogsPage, Reply, write_health, write_reply};
+use openclaw_gateway::protocol::scope::ScopeSet;
+use serde_json::Value;
+
+use crate::samples::{events, hello, record, replies, written};
+
+#[track_caller]
+fn check(frames: impl IntoIterator<Item = String>, expected: &Expect) {
+    let mut lines = String::new();
+    for frame in frames {
+        assert!(serde_json::from_str::<Value>(&frame).is_ok(), "no JSON: {frame}");
+        writeln!(lines, "{frame}").unwrap();
+    }
+    expected.assert_eq(&lines);
+}
+
+#[test]
+fn every_reply_is_what_it_was() {
+    let frames =
+        replies().into_iter().map(|(id, reply)| written(|out| write_reply(out, id, &reply)));
+    check(
+        frames,
+        &expect![[r#"
+        {"type":"res","id":"ping-1","ok":true}
+        {"type":"res","id":"report-1","ok":true,"payload":{"firstCursor":123,"lastCursor":123},"result":{"firstCursor":123,"lastCursor":123}}
+        {"type":"res","id":"tail-1","ok":true,"payload":{"entries":[{"id":"log-123","timestamp":1795373022123,"level":"info","source":"agent1","session":"agent1:chat","message":"Task completed successfully","extra":{"task_id":456},"cursor":123}],"lines":["2026-11-22T18:43:42.123Z INFO agent1 [agent1:chat] Task completed successfully"],"cursor":123,"truncated":false,"reset":false},"result":{"entries":[{"id":"log-123","timestamp":1795373022123,"level":"info","source":"agent1","session":"agent1:chat","message":"Task completed successfully","extra":{"task_id":456},"cursor":123}],"lines":["2026-11-22T18:43:42.123Z INFO agent1 [agent1:chat] Task completed successfully"],"cursor":123,"truncated":false,"reset":false}}
+        {"type":"res","id":"status-1","ok":true,"payload":{"version":"0.1.0","uptimeMs":61000,"connections":{"operators":1,"agents":1},"sessions":0,"journal":{"entries":123,"bytes":24600},"store":{"healthy":true}},"result":{"version":"0.1.0","uptimeMs":61000,"connections":{"operators":1,"agents":1},"sessions":0,"journal":{"entries":123,"bytes":24600},"store":{"healthy":true}}}
+        {"type":"res","id":"presence-1","ok":true,"payload":[{"host":"Mission Control","ip":"127.0.0.1","version":"2.3.0","platform":"web","mode":"ui","deviceId":"d30fef5b7c189fbbeb6d11f6d637c0e300e03703c25bfab4e4241dd7c4f710ce","roles":["operator"],"scopes":["operator.admin"],"instanceId":"mc-1795346722362","rttMs":0.431,"reason":"connect","ts":1795373022123},{"host":"agent1","ip":"10.0.0.7","version":"1.0.0","platform":"linux","mode":"backend","roles":["agent"],"scopes":[],"agent":"agent1","reason":"disconnect","ts":1795373022123}],"result":[{"host":"Mission Control","ip":"127.0.0.1","version":"2.3.0","platform":"web","mode":"ui","deviceId":"d30fef5b7c189fbbeb6d11f6d637c0e300e03703c25bfab4e4241dd7c4f710ce","roles":["operator"],"scopes":["operator.admin"],"instanceId":"mc-1795346722362","rttMs":0.431,"reason":"connect","ts":1795373022123},{"host":"agent1","ip":"10.0.0.7","version":"1.0.0","platform":"linux","mode":"backend","roles":["agent"],"scopes":[],"agent":"agent1","reason":"disconnect","ts":1795373022123}]}
+    "#]],
+    );
+}
+
+#[test]
+fn health_tells_life_and_readiness() {
+    check(
+        [written(|out| write_health(out, "h", true)), written(|out| write_health(out, "h", false))],
+        &expect![[r#"
+            {"type":"res","id":"h","ok":true,"payload":{"ok":true,"status":"live","ready":true},"result":{"ok":true,"status":"live","ready":true}}
+            {"type":"res","id":"h","ok":true,"payload":{"ok":true,"status":"live","ready":false},"result":{"ok":true,"status":"live","ready":false}}
+        "#]],
+    );
+}
+
+#[test]
+fn every_event_is_what_it_was() {
+    let frames = events()
+        .into_iter()
+        .map(|event| written(|out| event.write(out, View::Full, event.is_stream().then_some(42))));
+    check(
+        frames,
+        &expect![[r#"
+        {"type":"event","event":"log","payload":{"id":"log-123","timestamp":1795373022123,"level":"info","source":"agent1","session":"agent1:chat","message":"Task completed successfully","extra":{"task_id":456},"cursor":123},"seq":42}
+        {"type":"event","event":"tick","payload":{"ts":1795373022123,"snapshot":{"sessions":[],"total":0,"truncated":false}}}
+        {"type":"event","event":"presence","payload":{"presence":[{"host":"Mission Control","ip":"127.0.0.1","version":"2.3.0","platform":"web","mode":"ui","deviceId":"d30fef5b7c189fbbeb6d11f6d637c0e300e03703c25bfab4e4241dd7c4f710ce","roles":["operator"],"scopes":["operator.admin"],"instanceId":"mc-1795346722362","rttMs":0.431,"reason":"connect","ts":1795373022123},{"host":"agent1","ip":"10.0.0.7","version":"1.0.0","platform":"linux","mode":"backend","roles":["agent"],"scopes":[],"agent":"agent1","reason":"disconnect","ts":1795373022123}]},"stateVersion":{"presence":2,"health":1}}
+        {"type":"event","event":"log.gap","payload":{"fromCursor":100,"toCursor":122,"dropped":22}}
+        {"type":"event","event":"shutdown","payload":{"reason":"SIGTERM"}}
+        {"type":"event","event":"device.pair.requested","payload":{"deviceId":"d30fef5b7c189fbbeb6d11f6d637c0e300e03703c25bfab4e4241dd7c4f710ce","requestId":"pair-1","ts":1795373022123},"seq":42}
+        {"type":"event","event":"device.pair.resolved","payload":{"decision":"approved","requestId":"pair-1","ts":1795373022123},"seq":42}
+    "#]],
+    );
+}
+
+#[test]
+fn a_peer_without_read_scope_sees_only_the_time_of_a_tick() {
+    let bare = events()
+        .into_iter()
+        .filter(Event::depends_on_view)
+        .map(|event| written(|out| event.write(out, View::Bare, None)));
+    check(
+        bare,
+        &expect![[r#"
+        {"type":"event","event":"tick","payload":{"ts":1795373022123}}
+    "#]],
+    );
+    for event in events() {
+        let full = EventText::encode(&event, View::Full);
+        let bare = EventText::encode(&event, View::Bare);
+        assert_eq!(full != bare, event.depends_on_view(), "{}", event.name());
+    }
+    assert_eq!(View::of(ScopeSet::NONE), View::Bare);
+    assert_eq!(View::of(ScopeSet::PAIRING), View::Bare);
+    assert_eq!(View::of(ScopeSet::WRITE), View::Full);
+}
+
+#[test]
+fn one_encoding_serves_every_stream() {
+    for event in events() {
+        let text = EventText::encode(&event, View::Full);
+        for seq in [None, Some(0), Some(9), Some(u64::MAX)] {
+            let finished = written(|out| text.write(out, seq));
+            assert_eq!(finished, written(|out| event.write(out, View::Full, seq)));
+            assert!(finished.len() <= text.len_max());
+            let frame: Value = serde_json::from_str(&finished).unwrap();
+            assert_eq!(frame["event"], event.name());
+            assert_eq!(frame.get("seq").and_then(Value::as_u64), seq);
+        }
+    }
+}
+
+#[test]
+fn every_event_has_its_audience_and_its_kind() {
+    let mut table = String::new();
+    for event in events() {
+        let audience = match event.audience() {
+            Audience::Everyone => "everyone".to_owned(),
+            Audience::Scope(scope) => scope.to_string(),
+        };
+        let kind = match (event.is_state(), event.is_stream()) {
+            (true, false) => "state",
+            (false, true) => "stream",
+            (false, false) => "addressed",
+            (true, true) => panic!("a state that is numbered"),
+        };
+        writeln!(table, "{} {audience} {kind}", event.name()).unwrap();
+        assert!(EVENT_NAMES.contains(&event.name()));
+    }
+    expect![[r#"
+        log operator.read stream
+        tick everyone state
+        presence operator.read state
+        log.gap operator.read addressed
+        shutdown everyone addressed
+        device.pair.requested operator.pairing stream
+        device.pair.resolved operator.pairing stream
+    "#]]
+    .assert_eq(&table);
+    assert!(Audience::Scope(ScopeSet::READ).includes(ScopeSet::ADMIN));
+    assert!(!Audience::Scope(ScopeSet::PAIRING).includes(ScopeSet::WRITE));
+    assert!(Audience::Everyone.includes(ScopeSet::NONE));
+}
+
+#[test]
+fn a_gap_without_log_entries_names_no_cursor() {
+    let event = Event::LogGap(LogGap { from_cursor: None, to_cursor: None, dropped: 3 });
+    check(
+        [written(|out| event.write(out, View::Full, None))],
+        &expect![[r#"
+            {"type":"event","event":"log.gap","payload":{"dropped":3}}
+        "#]],
+    );
+}
+
+#[test]
+fn the_hello_holds_what_the_seed_and_what_openclaw_clients_read() {
+    let mut without_token = hello();
+    without_token.token = None;
+    without_token.protocol = 4;
+    without_token.auth_mode = "token";
+    check(
+        [
+            written(|out| write_hello(out, &hello())),
+            written(|out| write_hello(out, &without_token)),
+        ],
+        &expect![[r#"
+            {"type":"res","id":"mc-1","ok":true,"result":{"protocol":3,"sessionId":"gateway-session-7","deviceToken":"dt_469da4fc2cfcfb4343d3d123","features":["logs"]},"payload":{"type":"hello-ok","protocol":3,"server":{"version":"0.1.0","connId":"conn-7"},"features":{"methods":["ping","logs.append","logs.tail","health","status","system-presence"],"events":["connect.challenge","log","tick","presence","log.gap","shutdown","device.pair.requested","device.pair.resolved"]},"snapshot":{"presence":[{"host":"Mission Control","ip":"127.0.0.1","version":"2.3.0","platform":"web","mode":"ui","deviceId":"d30fef5b7c189fbbeb6d11f6d637c0e300e03703c25bfab4e4241dd7c4f710ce","roles":["operator"],"scopes":["operator.admin"],"instanceId":"mc-1795346722362","rttMs":0.431,"reason":"connect","ts":1795373022123},{"host":"agent1","ip":"10.0.0.7","version":"1.0.0","platform":"linux","mode":"backend","roles":["agent"],"scopes":[],"agent":"agent1","reason":"disconnect","ts":1795373022123}],"health":{"ok":true},"stateVersion":{"presence":2,"health":1},"uptimeMs":61000,"authMode":"device"},"auth":{"deviceToken":"dt_469da4fc2cfcfb4343d3d123","role":"operator","scopes":["operator.admin"],"issuedAtMs":1795373022123,"expiresAtMs":1795459422123},"policy":{"maxPayload":26214400,"maxBufferedBytes":4194304,"tickIntervalMs":30000}}}
+            {"type":"res","id":"mc-1","ok":true,"result":{"protocol":4,"sessionId":"gateway-session-7","features":["logs"]},"payload":{"type":"hello-ok","protocol":4,"server":{"version":"0.1.0","connId":"conn-7"},"features":{"methods":["ping","logs.append","logs.tail","health","status","system-presence"],"events":["connect.challenge","log","tick","presence","log.gap","shutdown","device.pair.requested","device.pair.resolved"]},"snapshot":{"presence":[{"host":"Mission Control","ip":"127.0.0.1","version":"2.3.0","platform":"web","mode":"ui","deviceId":"d30fef5b7c189fbbeb6d11f6d637c0e300e03703c25bfab4e4241dd7c4f710ce","roles":["operator"],"scopes":["operator.admin"],"instanceId":"mc-1795346722362","rttMs":0.431,"reason":"connect","ts":1795373022123},{"host":"agent1","ip":"10.0.0.7","version":"1.0.0","platform":"linux","mode":"backend","roles":["agent"],"scopes":[],"agent":"agent1","reason":"disconnect","ts":1795373022123}],"health":{"ok":true},"stateVersion":{"presence":2,"health":1},"uptimeMs":61000,"authMode":"token"},"auth":{"role":"operator","scopes":["operator.admin"]},"policy":{"maxPayload":26214400,"maxBufferedBytes":4194304,"tickIntervalMs":30000}}}
+        "#]],
+    );
+}
+
+#[test]
+fn a_long_page_stands_under_payload_only() {
+    let page = |count| {
+        Reply::LogsTail(LogsPage {
+            entries: vec![record(); count],
+            cursor: record().cursor,
+            truncated: true,
+            reset: true,
+        })
+    };
+    for (count, both) in [(1, true), (1_000, false)] {
+        let frame = written(|out| write_reply(out, "1", &page(count)));
+        let frame: Value = serde_json::from_str(&frame).unwrap();
+        assert_eq!(frame["payload"]["entries"].as_array().unwrap().len(), count);
+        assert_eq!(frame["payload"]["lines"].as_array().unwrap().len(), count);
+        assert_eq!(frame.get("result").is_some(), both);
+        assert_eq!(both, frame["payload"].to_string().len() <= BOTH_BODIES_BYTES_MAX);
+    }
+}
+
+#[test]
+fn an_id_is_repeated_exactly_whatever_it_holds() {
+    for id in ["1", "a\"b\\c", "\u{0}\n", "é🦀", "\u{2028}"] {
+        let frame: Value = serde_json::from_str(&written(|out| write_ok(out, id))).unwrap();
+        assert_eq!(frame["id"], id);
+    }
+}
+
+#[test]
+fn encoders_append_to_what_the_caller_reserved() {
+    let reserved = [0_u8; 10];
+    let appended = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut out = reserved.to_vec();
+        write(&mut out);
+        assert_eq!(&out[..10], &reserved);
+        String::from_utf8(out.split_off(10)).unwrap()
+    };
+    for (id, reply) in replies() {
+        let alone = written(|out| write_reply(out, id, &reply));
+        assert_eq!(appended(&|out| write_reply(out, id, &reply)), alone);
+    }
+    for event in events() {
+        let alone = written(|out| event.write(out, View::Full, None));
+        assert_eq!(appended(&|out| event.write(out, View::Full, None)), alone);
+    }
+    let alone = written(|out| write_hello(out, &hello()));
+    assert_eq!(appended(&|out| write_hello(out, &hello())), alone);
+    let presence: Arc<[_]> = Arc::new([]);
+    assert!(
+        appended(&|out| write_reply(out, "1", &Reply::Presence(Arc::clone(&presence))))
+            .contains(r#""payload":[]"#)
+    );
+}

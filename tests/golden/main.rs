@@ -1,0 +1,21 @@
+//! Golden tests of the wire contract: text in, values out, and back.
+//!
+//! One module for each subject. What the text must be stands beside the test; frames that a real
+//! Mission Control sent are in `mission-control-2.3.0.jsonl`, and `docs/protocol.md` is held to
+//! what the code makes. Nothing here opens a socket.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, a panic is the report"
+)]
+
+mod connect_params;
+mod device_proof;
+mod documentation;
+mod encoding;
+mod hostile_text;
+mod refusals;
+mod requests;
+mod samples;

@@ -1,0 +1,188 @@
+//! Values that several subjects need: the captured frames, and one of each thing we send.
+
+use std::sync::Arc;
+
+use openclaw_gateway::base::ids::{
+    AgentName, ConnId, Cursor, DeviceId, RequestId, SessionKey, UserName,
+};
+use openclaw_gateway::base::secret::Secret;
+use openclaw_gateway::protocol::event::{Event, LogGap, PresenceEntry, TickSnapshot};
+use openclaw_gateway::protocol::frame::{self, RequestFrame};
+use openclaw_gateway::protocol::hello::{Grant, Hello, IssuedToken};
+use openclaw_gateway::protocol::log_entry::LogRecord;
+use openclaw_gateway::protocol::reply::{LogsPage, Reply, Status};
+use openclaw_gateway::protocol::request::{self, Call, Request};
+use openclaw_gateway::protocol::scope::{Role, ScopeSet};
+use serde_json::{Value, json};
+
+/// The moment of every sample: 2026-11-22T18:43:42.123Z.
+pub(crate) const NOW: u64 = 1_795_373_022_123;
+
+/// The device of the captured frames.
+const DEVICE: &str = "d30fef5b7c189fbbeb6d11f6d637c0e300e03703c25bfab4e4241dd7c4f710ce";
+
+/// The frames that a real Mission Control 2.3.0 sent, in order.
+pub(crate) fn captured() -> Vec<Value> {
+    include_str!("mission-control-2.3.0.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["frame"].take())
+        .collect()
+}
+
+pub(crate) fn parse_frame(text: &str) -> RequestFrame<'_> {
+    frame::parse(text).unwrap_or_else(|error| panic!("{error:?} in {text}"))
+}
+
+pub(crate) fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut out = Vec::new();
+    write(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+pub(crate) fn operator(scopes: ScopeSet) -> Grant {
+    Grant {
+        role: Role::Operator,
+        scopes,
+        agent: None,
+        device: Some(DeviceId::new(DEVICE)),
+        user: UserName::new("default"),
+    }
+}
+
+pub(crate) fn agent(name: &str) -> Grant {
+    Grant {
+        role: Role::Agent,
+        scopes: ScopeSet::NONE,
+        agent: Some(AgentName::new(name)),
+        device: Some(DeviceId::new("device-550e8400-e29b-41d4")),
+        user: UserName::new("default"),
+    }
+}
+
+/// A journal entry that went the whole way: reported by `agent1`, parsed, given a cursor.
+pub(crate) fn record() -> Arc<LogRecord> {
+    let text = json!({
+        "type": "req", "id": "report-1", "method": "logs.append",
+        "params": {"entries": [{
+            "level": "info", "message": "Task completed successfully", "session": "agent1:chat",
+            "timestamp": NOW, "extra": {"task_id": 456},
+        }]},
+    })
+    .to_string();
+    let call = request::parse(&parse_frame(&text), &agent("agent1"), 0).unwrap();
+    let Call::Request(Request::LogsAppend(append)) = call else { panic!("{call:?}") };
+    Arc::new(LogRecord { cursor: Cursor(123), draft: append.entries.into_iter().next().unwrap() })
+}
+
+pub(crate) fn presence() -> Arc<[PresenceEntry]> {
+    let operator = PresenceEntry {
+        host: "Mission Control".to_owned(),
+        ip: "127.0.0.1".to_owned(),
+        version: "2.3.0".to_owned(),
+        platform: "web".to_owned(),
+        mode: "ui".to_owned(),
+        device_id: Some(DEVICE.to_owned()),
+        role: Role::Operator,
+        scopes: ScopeSet::ADMIN,
+        instance_id: Some("mc-1795346722362".to_owned()),
+        agent: None,
+        rtt_micros: Some(431),
+        connected: true,
+        ts: NOW,
+    };
+    let agent = PresenceEntry {
+        host: "agent1".to_owned(),
+        ip: "10.0.0.7".to_owned(),
+        version: "1.0.0".to_owned(),
+        platform: "linux".to_owned(),
+        mode: "backend".to_owned(),
+        device_id: None,
+        role: Role::Agent,
+        scopes: ScopeSet::NONE,
+        instance_id: None,
+        agent: Some("agent1".to_owned()),
+        rtt_micros: None,
+        connected: false,
+        ts: NOW,
+    };
+    Arc::new([operator, agent])
+}
+
+pub(crate) fn hello() -> Hello {
+    Hello {
+        id: RequestId::new("mc-1"),
+        protocol: 3,
+        conn: ConnId(7),
+        grant: operator(ScopeSet::ADMIN),
+        token: Some(IssuedToken {
+            token: Secret::new("dt_469da4fc2cfcfb4343d3d123"),
+            issued_at_ms: NOW,
+            expires_at_ms: NOW + 86_400_000,
+        }),
+        presence: presence(),
+        presence_version: 2,
+        health_version: 1,
+        uptime_ms: 61_000,
+        auth_mode: "device",
+        message_bytes_max: 26_214_400,
+        backlog_bytes_max: 4_194_304,
+        tick_interval_ms: 30_000,
+    }
+}
+
+/// One event of every kind.
+pub(crate) fn events() -> Vec<Event> {
+    vec![
+        Event::Log(record()),
+        Event::Tick(Arc::new(TickSnapshot {
+            ts: NOW,
+            sessions_json: Arc::from("[]"),
+            total: 0,
+            truncated: false,
+        })),
+        Event::Presence { entries: presence(), version: 2, health_version: 1 },
+        Event::LogGap(LogGap {
+            from_cursor: Some(Cursor(100)),
+            to_cursor: Some(Cursor(122)),
+            dropped: 22,
+        }),
+        Event::Shutdown { reason: "SIGTERM".to_owned(), restart_expected_ms: None },
+        Event::PairRequested(json!({"requestId": "pair-1", "deviceId": DEVICE, "ts": NOW})),
+        Event::PairResolved(json!({"requestId": "pair-1", "decision": "approved", "ts": NOW})),
+    ]
+}
+
+/// One reply of every kind, with the id of its request.
+pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
+    vec![
+        ("ping-1", Reply::Empty),
+        ("report-1", Reply::LogsAppended { first: Cursor(123), last: Cursor(123) }),
+        (
+            "tail-1",
+            Reply::LogsTail(LogsPage {
+                entries: vec![record()],
+                cursor: Cursor(123),
+                truncated: false,
+                reset: false,
+            }),
+        ),
+        (
+            "status-1",
+            Reply::Status(Status {
+                version: "0.1.0".to_owned(),
+                uptime_ms: 61_000,
+                operators: 1,
+                agents: 1,
+                sessions: 0,
+                journal_entries: 123,
+                journal_bytes: 24_600,
+                store_healthy: true,
+            }),
+        ),
+        ("presence-1", Reply::Presence(presence())),
+    ]
+}
+
+pub(crate) fn session(key: &str) -> SessionKey {
+    SessionKey::new(key)
+}
