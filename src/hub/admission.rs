@@ -165,6 +165,9 @@ impl Hub {
             };
             return Ok(Admission::new(asked, grant, "none"));
         }
+        if presented.pointless_token {
+            return Err(Box::new(Refusal::token_mismatch()));
+        }
         if !auth.devices_enabled || (secret_would_do && !auth.secrets.is_empty()) {
             let takes_tokens = auth.secrets.iter().any(|secret| secret.kind == SecretKind::Token);
             let missing = if takes_tokens || auth.secrets.is_empty() {
@@ -213,7 +216,7 @@ impl Hub {
         let may = token.scopes.intersection(device.scopes);
         let grant = Grant {
             role: token.role,
-            scopes: connect.scopes.map_or(may, |scopes| scopes.intersection(may)),
+            scopes: connect.scopes.map_or(may, |scopes| grantable(scopes, may)),
             agent: device.agent.clone(),
             device: Some(device.id.clone()),
             user: device.user.clone(),
@@ -241,7 +244,7 @@ impl Hub {
         let connect = &asked.connect;
         let grant = Grant {
             role: connect.role,
-            scopes: asked_or_default(connect).intersection(secret.scopes),
+            scopes: grantable(asked_or_default(connect), secret.scopes),
             agent: self.free_agent_name(connect)?,
             device: None,
             user: secret.user.clone(),
@@ -277,7 +280,7 @@ impl Hub {
         let scopes = asked.connect.scopes.unwrap_or(device.scopes);
         let grant = Grant {
             role: device.role,
-            scopes: scopes.intersection(device.scopes),
+            scopes: grantable(scopes, device.scopes),
             agent: device.agent.clone(),
             device: Some(device.id.clone()),
             user: device.user.clone(),
@@ -289,18 +292,19 @@ impl Hub {
     }
 
     fn begin_admission(&mut self, now: Moment, admission: Admission, effects: &mut Vec<Effect>) {
-        let token = admission.token.as_ref().map(|(_, hash)| hash);
-        let is_unstored = admission
-            .grant
-            .device
-            .as_ref()
-            .is_some_and(|device| self.commits.is_unstored(device, token));
-        if is_unstored && self.commits.is_healthy() {
+        if self.is_unstored(&admission) && self.commits.is_healthy() {
             self.connecting.insert(admission.conn);
             self.commits.wait(Waiter::Admission(Box::new(admission)));
         } else {
             self.admit(now, admission, effects);
         }
+    }
+
+    /// Whether something that this admission stands on is still on its way to the disk.
+    pub(super) fn is_unstored(&self, admission: &Admission) -> bool {
+        let token = admission.token.as_ref().map(|(_, hash)| hash);
+        let device = admission.grant.device.as_ref();
+        device.is_some_and(|device| self.commits.is_unstored(device, token))
     }
 
     /// Lets a peer in: everything that it needs is as durable as it will be.
@@ -441,6 +445,12 @@ impl Admission {
         }
         lines
     }
+}
+
+/// What was asked, in the words in which it was asked where all of it may be given, else the part
+/// of it that may.
+pub(super) fn grantable(asked: ScopeSet, ceiling: ScopeSet) -> ScopeSet {
+    if ceiling.contains(asked) { asked } else { asked.intersection(ceiling) }
 }
 
 /// The scopes that a `connect` asks for; who names none asks for as little as is of use.

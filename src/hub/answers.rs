@@ -184,3 +184,58 @@ impl Answers {
         self.order.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::UserName;
+
+    #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
+    fn start() -> Moment {
+        Moment { at: Instant::now(), unix_ms: 1_000 }
+    }
+
+    fn key(number: usize) -> AnswerKey {
+        let user = UserName::new("ann");
+        AnswerKey { user, method: "logs.append".to_owned(), key: number.to_string() }
+    }
+
+    #[test]
+    fn a_full_table_refuses_a_new_key_until_the_oldest_is_forgotten_and_keeps_the_old_ones() {
+        let now = start();
+        let later = now.after(Duration::from_secs(1));
+        let asker = || (ConnId(1), RequestId::new("r"));
+        let answer = Appended { first: Cursor(1), last: Cursor(1) };
+        let mut answers = Answers::default();
+        for number in 0..IDEMPOTENT_ANSWERS_MAX {
+            answers.begin(now, key(number), [0; 32], asker(), answer);
+            answers.stored(&key(number));
+        }
+        let new = key(IDEMPOTENT_ANSWERS_MAX);
+        let left = IDEMPOTENT_ANSWER_TTL - Duration::from_secs(1);
+        let full = answers.look_up(later.at, &new, &[0; 32], &asker());
+        assert!(matches!(full, Known::Full(retry_after) if retry_after == left));
+        let old = answers.look_up(later.at, &key(0), &[0; 32], &asker());
+        assert!(matches!(old, Known::Done(done) if done == answer));
+        let over = now.after(IDEMPOTENT_ANSWER_TTL);
+        assert_eq!(answers.expire(over.at).len(), IDEMPOTENT_ANSWERS_MAX);
+        assert!(matches!(answers.look_up(over.at, &new, &[0; 32], &asker()), Known::New));
+        assert_eq!((answers.len(), answers.deadline()), (0, None));
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_back_leaves_the_disk() {
+        let now = start();
+        let record = |number, answer| AnswerRecord {
+            key: key(number),
+            params_hash: [0; 32],
+            answer,
+            expires_at_ms: now.unix_ms + 1,
+        };
+        let mut answers = Answers::default();
+        let readable = Appended { first: Cursor(1), last: Cursor(2) }.to_json();
+        let unusable = answers.load(vec![record(1, json!({})), record(2, readable)], now);
+        assert_eq!(unusable, [key(1)]);
+        assert_eq!(answers.len(), 1);
+    }
+}

@@ -23,7 +23,9 @@ use crate::hub::records::{AnswerKey, AnswerRecord, Change, DeviceRecord, TokenRe
 use crate::protocol::log_entry::LogRecord;
 
 /// What a change costs beside its text.
-const CHANGE_OVERHEAD_BYTES: usize = 256;
+const CHANGE_OVERHEAD_BYTES: usize = 128;
+/// What a record costs: its texts are bounded, and some hundred bytes each.
+const RECORD_BYTES: usize = 512;
 
 /// Who is answered when a commit is on disk.
 pub(super) enum Waiter {
@@ -114,7 +116,7 @@ impl Commits {
 
     pub(super) fn put_device(&mut self, record: &DeviceRecord) {
         self.gathering.devices.insert(record.id.clone());
-        self.push(Change::PutDevice(Box::new(record.clone())), CHANGE_OVERHEAD_BYTES);
+        self.push(Change::PutDevice(Box::new(record.clone())), RECORD_BYTES);
     }
 
     pub(super) fn delete_device(&mut self, id: DeviceId) {
@@ -124,11 +126,16 @@ impl Commits {
 
     pub(super) fn put_token(&mut self, record: &TokenRecord) {
         self.gathering.tokens.insert(record.hash);
-        self.push(Change::PutToken(Box::new(record.clone())), CHANGE_OVERHEAD_BYTES);
+        self.push(Change::PutToken(Box::new(record.clone())), RECORD_BYTES);
+    }
+
+    pub(super) fn delete_token(&mut self, hash: [u8; 32]) {
+        self.gathering.tokens.insert(hash);
+        self.push(Change::DeleteToken(hash), 0);
     }
 
     pub(super) fn put_answer(&mut self, record: AnswerRecord) {
-        self.push(Change::PutAnswer(Box::new(record)), CHANGE_OVERHEAD_BYTES);
+        self.push(Change::PutAnswer(Box::new(record)), RECORD_BYTES);
     }
 
     /// A deletion that may wait, and that may be lost: what it deletes has no effect any more and

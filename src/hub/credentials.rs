@@ -24,6 +24,8 @@ pub(super) struct Presented {
     pub(super) code: bool,
     /// Whether `auth.token` held a wrong shared secret.
     pub(super) wrong_token: bool,
+    /// Whether `auth.token` held a shared secret where none is configured.
+    pub(super) pointless_token: bool,
     /// Whether `auth.password` was wrong.
     pub(super) wrong_password: bool,
     /// Whether something was presented that could only be a device token, and is none.
@@ -74,11 +76,10 @@ pub(super) fn evaluate(
         && by_token.is_none()
         && presented.token.is_none_or(|found| found != token.hash().0)
     {
-        let is_ours = token.expose().starts_with(TOKEN_PREFIX);
-        let is_guess = !(auth.secrets.is_empty() || is_ours && auth.devices_enabled);
-        presented.wrong_token = is_guess;
-        presented.wrong_device_token |=
-            !is_guess && auth.devices_enabled && presented.token.is_none();
+        let is_ours = auth.devices_enabled && token.expose().starts_with(TOKEN_PREFIX);
+        presented.wrong_device_token |= is_ours && presented.token.is_none();
+        presented.wrong_token = !is_ours && !auth.secrets.is_empty();
+        presented.pointless_token = !is_ours && auth.secrets.is_empty();
     }
     presented.wrong_password = password_hash.is_some()
         && by_password.is_none()
@@ -105,14 +106,15 @@ fn find_shared(
 }
 
 impl Presented {
-    /// The wrong secrets that count against the address. A stale device token is none of them
-    /// beside a valid signature, which outranks it.
+    /// The wrong secrets that count against the address. Beside a valid signature, which outranks
+    /// it, a stale device token is none of them, nor is a secret where there is none to guess.
     pub(super) fn failures(&self, beside_signature: bool) -> impl Iterator<Item = Credential> {
         [
             (self.wrong_token, Credential::Token),
             (self.wrong_password, Credential::Password),
             (self.wrong_code, Credential::PairingCode),
             (self.wrong_device_token && !beside_signature, Credential::DeviceToken),
+            (self.pointless_token && !beside_signature, Credential::Token),
         ]
         .into_iter()
         .filter_map(|(wrong, credential)| wrong.then_some(credential))

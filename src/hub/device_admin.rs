@@ -32,7 +32,8 @@ impl Hub {
     ///
     /// # Errors
     /// `NOT_FOUND` for a request that does not wait, `INVALID_REQUEST` for scopes that the
-    /// approver lacks, `RESOURCE_EXHAUSTED` at a device limit, `UNAVAILABLE` while the store fails.
+    /// approver lacks, `CONFLICT` for a device that was revoked meanwhile, `RESOURCE_EXHAUSTED` at
+    /// a device limit, `UNAVAILABLE` while the store fails.
     pub fn approve_pairing(
         &mut self,
         now: Moment,
@@ -45,6 +46,10 @@ impl Hub {
         if !approver.scopes.contains(ask.scopes) {
             let message = "the request asks for scopes that its approver lacks";
             return Err(ProtocolError::invalid(message));
+        }
+        if self.devices.is_revoked(&ask.device, &ask.public_key) {
+            let message = "the device was revoked; forget it first";
+            return Err(ProtocolError::new(ErrorCode::Conflict, message));
         }
         if !self.commits.is_healthy() {
             return Err(refusals::not_stored());

@@ -11,6 +11,7 @@ use crate::base::time::Moment;
 use crate::hub::admission::Admission;
 use crate::hub::commits::{Batch, Waiter};
 use crate::hub::effect::{Diagnostic, DiagnosticValue, Effect};
+use crate::hub::records::DeviceState;
 use crate::hub::{Hub, refusals};
 use crate::protocol::refusal::Refusal;
 
@@ -36,16 +37,14 @@ impl Hub {
                         self.respond(conn, id, Ok(appended.reply()), effects);
                     }
                 }
+                Waiter::Admission(admission) if self.is_unstored(&admission) => {
+                    // Its device changed once more while its commit ran.
+                    self.commits.wait(Waiter::Admission(admission));
+                }
                 Waiter::Admission(admission) => {
                     // A connection that closed meanwhile leaves its registration behind.
-                    if self.connecting.remove(&admission.conn) {
-                        if self.stopping.is_some() {
-                            let refusal = refusals::stopping(RESTART_EXPECTED);
-                            self.refuse_admission(now, *admission, refusal, effects);
-                        } else {
-                            self.admit(now, *admission, effects);
-                        }
-                    }
+                    let otherwise = refusals::changed_meanwhile();
+                    self.finish_admission(now, *admission, otherwise, effects);
                 }
             }
         }
@@ -89,7 +88,8 @@ impl Hub {
             self.take_back_registration(admission);
         }
         for admission in admissions {
-            self.admit_unstored(now, *admission, effects);
+            // A device that is approved all the same lacks only a token on disk.
+            self.finish_admission(now, *admission, refusals::store_failing(), effects);
         }
     }
 
@@ -113,32 +113,39 @@ impl Hub {
         }
     }
 
-    /// Decides about a `connect` that waited for a commit that failed. A device that is approved
-    /// all the same is let in: it lacks only a token on disk.
-    fn admit_unstored(&mut self, now: Moment, admission: Admission, effects: &mut Vec<Effect>) {
-        if !self.connecting.remove(&admission.conn) {
-            return;
-        }
-        let device = admission.grant.device.as_ref().and_then(|id| self.devices.approved(id));
-        let is_approved = device.is_some_and(|device| {
-            admission.key == Some(device.public_key)
-                && device.role == admission.grant.role
-                && device.scopes.contains(admission.grant.scopes)
-        });
-        if is_approved && self.stopping.is_none() {
-            self.admit(now, admission, effects);
-        } else {
-            self.refuse_admission(now, admission, refusals::store_failing(), effects);
-        }
-    }
-
-    fn refuse_admission(
+    /// Decides about a `connect` whose commit has ended: its device may have been revoked, changed
+    /// or taken back while it waited.
+    fn finish_admission(
         &mut self,
         now: Moment,
         admission: Admission,
-        refusal: Refusal,
+        otherwise: Refusal,
         effects: &mut Vec<Effect>,
     ) {
+        if !self.connecting.remove(&admission.conn) {
+            return;
+        }
+        let grant = &admission.grant;
+        let device = grant.device.as_ref().and_then(|id| self.devices.get(id));
+        let token = admission.token.as_ref().map(|(_, hash)| hash);
+        let token_lives = token.is_none_or(|hash| self.tokens.get(hash).is_some());
+        let holds = device.is_some_and(|device| {
+            device.state == DeviceState::Approved
+                && admission.key.is_none_or(|key| key == device.public_key)
+                && device.role == grant.role
+                && device.agent == grant.agent
+                && device.scopes.contains(grant.scopes)
+                && token_lives
+        });
+        let refusal = if self.stopping.is_some() {
+            refusals::stopping(RESTART_EXPECTED)
+        } else if holds {
+            return self.admit(now, admission, effects);
+        } else if device.is_some_and(|device| device.state == DeviceState::Revoked) {
+            Refusal::device_revoked()
+        } else {
+            otherwise
+        };
         let (conn, peer, client) = admission.into_refused();
         self.refuse(now, conn, &peer, client, refusal, effects);
     }
@@ -171,8 +178,9 @@ impl Hub {
             fields: Vec::new(),
         }));
         for hash in self.tokens.take_unsaved() {
-            if let Some(record) = self.tokens.get(&hash) {
-                self.commits.put_token(record);
+            match self.tokens.get(&hash) {
+                Some(record) => self.commits.put_token(record),
+                None => self.commits.delete_token(hash),
             }
         }
         self.save_devices();

@@ -6,6 +6,9 @@
 //! lets it in; `clients`, `presence`, `heartbeat` and `tick` look after it; `verbs` answer it, with
 //! `journal` and `answers`; `commits` and `durability` make things last; `stopping` ends it all.
 
+// A new variant of one of our enums has to be considered everywhere.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 pub mod effect;
 pub mod input;
 pub mod policy;

@@ -30,6 +30,15 @@ pub(super) fn not_stored() -> ProtocolError {
     .retry_after(millis(STORE_RETRY_AFTER))
 }
 
+/// What a `connect` is refused with whose device was changed while its commit ran. Close 1013.
+pub(super) fn changed_meanwhile() -> Refusal {
+    let message = "the device was changed while it connected; connect again";
+    let error = ProtocolError::new(ErrorCode::Unavailable, message)
+        .with_details(json!({ "code": "UNAVAILABLE_DEVICE_CHANGED" }))
+        .retry_after(millis(STORE_RETRY_AFTER));
+    Refusal { error, close: CloseReason::Refused { code: 1013, text: message.to_owned() } }
+}
+
 /// What a `connect` is refused with while the gateway stops. Close 1012.
 pub(super) fn stopping(retry_after: Duration) -> Refusal {
     let error =

@@ -7,7 +7,7 @@
 use crate::base::ids::{AgentName, DeviceId, PairingId, UserName};
 use crate::base::limits::DEVICES_MAX;
 use crate::base::time::Moment;
-use crate::hub::admission::{Admission, asked_or_default};
+use crate::hub::admission::{Admission, asked_or_default, grantable};
 use crate::hub::credentials::Presented;
 use crate::hub::effect::Effect;
 use crate::hub::input::ConnectRequested;
@@ -100,7 +100,7 @@ impl Hub {
             };
             return Err(self.let_wait(now, asked, claim, device.public_key, reason, effects));
         };
-        let given = asked_or_default(connect).intersection(sponsor.ceiling);
+        let given = grantable(asked_or_default(connect), sponsor.ceiling);
         let mut upgraded = device.clone();
         if connect.role == device.role {
             upgraded.scopes = device.scopes.union(given);
@@ -148,7 +148,7 @@ impl Hub {
             state: DeviceState::Approved,
             user: sponsor.user,
             role: connect.role,
-            scopes: asked_or_default(connect).intersection(sponsor.ceiling),
+            scopes: grantable(asked_or_default(connect), sponsor.ceiling),
             agent: name.filter(|_| connect.role == Role::Agent).cloned(),
             display_name: connect.client.display_name.clone(),
             client_id: connect.client.id.clone(),
@@ -256,11 +256,14 @@ impl Hub {
         (issue.token, issue.hash)
     }
 
-    /// Ends a device's tokens. Their deletion on disk may wait: a token counts only while its
-    /// device is approved for its role.
+    /// Ends a device's tokens, here at once and on disk with the next commit that succeeds.
     pub(super) fn end_tokens(&mut self, device: &DeviceId) {
         for hash in self.tokens.end_all(device) {
-            self.commits.lazily(Change::DeleteToken(hash));
+            if self.commits.is_healthy() {
+                self.commits.delete_token(hash);
+            } else {
+                self.tokens.mark_unsaved(hash);
+            }
         }
     }
 

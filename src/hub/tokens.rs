@@ -42,7 +42,8 @@ struct Current {
 pub(super) struct Tokens {
     by_hash: BTreeMap<TokenHash, TokenRecord>,
     families: BTreeMap<(DeviceId, Role), Family>,
-    /// Tokens that are not on disk, because the store failed.
+    /// Tokens that the disk knows otherwise, because the store failed: those that it lacks, and
+    /// those that it still has.
     unsaved: BTreeSet<TokenHash>,
 }
 
@@ -162,14 +163,12 @@ impl Tokens {
         self.by_hash.get(hash)
     }
 
-    /// Marks a token as not on disk.
+    /// Marks a token, live or ended, as known otherwise to the disk.
     pub(super) fn mark_unsaved(&mut self, hash: TokenHash) {
-        if self.by_hash.contains_key(&hash) {
-            self.unsaved.insert(hash);
-        }
+        self.unsaved.insert(hash);
     }
 
-    /// Takes the tokens that are not on disk.
+    /// Takes the tokens that the disk knows otherwise.
     pub(super) fn take_unsaved(&mut self) -> BTreeSet<TokenHash> {
         std::mem::take(&mut self.unsaved)
     }

@@ -1,0 +1,68 @@
+//! Effects in words, where no name has to be remembered from line to line.
+
+use std::fmt::Write as _;
+
+use openclaw_gateway::hub::effect::{Diagnostic, DiagnosticValue};
+use openclaw_gateway::hub::records::Change;
+use openclaw_gateway::protocol::reply::Reply;
+
+pub(crate) fn describe_reply(reply: &Reply) -> String {
+    match reply {
+        Reply::Empty => "ok".to_owned(),
+        Reply::LogsAppended { first, last } => format!("appended {}..={}", first.0, last.0),
+        Reply::LogsTail(page) => {
+            let cursors: Vec<_> = page.entries.iter().map(|e| e.cursor.0.to_string()).collect();
+            let mut text = format!("entries [{}] cursor {}", cursors.join(" "), page.cursor.0);
+            if page.truncated {
+                text.push_str(" truncated");
+            }
+            if page.reset {
+                text.push_str(" reset");
+            }
+            text
+        }
+        Reply::Status(status) => format!(
+            "status {} operators {} agents {} entries, store {}",
+            status.operators,
+            status.agents,
+            status.journal_entries,
+            if status.store_healthy { "healthy" } else { "failing" }
+        ),
+        Reply::Presence(entries) => {
+            let entries: Vec<_> = entries
+                .iter()
+                .map(|entry| match entry.rtt_micros {
+                    Some(rtt) => format!("{} {rtt} us", entry.host),
+                    None => entry.host.clone(),
+                })
+                .collect();
+            format!("presence {}", entries.join(", "))
+        }
+    }
+}
+
+pub(crate) fn describe_change(change: &Change) -> String {
+    match change {
+        Change::ReserveCursors(cursor) => format!("reserve {}", cursor.0),
+        Change::AppendLog(record) => format!("append {}", record.cursor.0),
+        Change::TrimJournal(cursor) => format!("trim {}", cursor.0),
+        Change::PutDevice(device) => format!("put device {}", device.id),
+        Change::DeleteDevice(id) => format!("delete device {id}"),
+        Change::PutToken(token) => format!("put token of {}", token.device),
+        Change::DeleteToken(_) => "delete token".to_owned(),
+        Change::PutAnswer(answer) => format!("put answer {}", answer.key.key),
+        Change::DeleteAnswer(key) => format!("delete answer {}", key.key),
+    }
+}
+
+pub(crate) fn describe_diagnostic(line: &Diagnostic) -> String {
+    let mut text = format!("{} {:?}", line.level, line.msg);
+    for (name, value) in &line.fields {
+        match value {
+            DiagnosticValue::Text(value) => write!(text, " {name}={value}").unwrap(),
+            DiagnosticValue::Number(value) => write!(text, " {name}={value}").unwrap(),
+            DiagnosticValue::Bool(value) => write!(text, " {name}={value}").unwrap(),
+        }
+    }
+    text
+}
