@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::Builder;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -65,6 +66,7 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let (wake, woken) = bounded(WAKES_MAX);
     let (inbox, hub_inbox) = bounded(HUB_INBOX_MAX);
     start_hub(hub, store, hub_inbox, Arc::clone(&readiness), wake.clone())?;
+    readiness.wait_for_start(clock::instant() + START_GRACE);
     let flusher = FlusherThread::start().map_err(io_error("cannot start the flusher"))?;
     let registry = Registry::new();
     let service = GatewayService {
@@ -89,6 +91,9 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
 
     wait_and_stop(&woken, &inbox, &readiness, &registry, &mut listener)
 }
+
+/// How long the first commit may take before the port listens all the same, not ready.
+const START_GRACE: Duration = Duration::from_secs(5);
 
 /// Signals and the hub's end; a signal that finds no room has one before it that was not seen yet.
 const WAKES_MAX: usize = 8;

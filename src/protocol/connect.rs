@@ -324,7 +324,11 @@ fn claim(device: &Object<'_, 5>) -> Result<DeviceClaim, Invalid> {
     let nonce = nonce.as_deref().map(str::trim).filter(|nonce| !nonce.is_empty());
     Ok(DeviceClaim {
         id: DeviceId::new(id),
-        public_key: device.required("publicKey", DEVICE_TEXT_BYTES_MAX)?.into_owned(),
+        // Even an empty one is a malformed key, which has an error of its own.
+        public_key: device
+            .string("publicKey", DEVICE_TEXT_BYTES_MAX)?
+            .ok_or_else(|| device.invalid("publicKey", "is required"))?
+            .into_owned(),
         signature: device.required("signature", DEVICE_TEXT_BYTES_MAX)?.into_owned(),
         signed_at_ms: device
             .i64("signedAt")?

@@ -2,7 +2,7 @@
 //!
 //! Written by the hub thread, read by connection threads. Decides nothing.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::protocol::reply::Status;
@@ -16,10 +16,12 @@ pub const STATUS_AGE_MAX: Duration = Duration::from_millis(250);
 pub struct Readiness {
     started: Instant,
     state: Mutex<State>,
+    decided: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
+    is_starting: bool,
     /// Why writes are refused, if they are.
     not_ready: Option<&'static str>,
     is_draining: bool,
@@ -29,14 +31,36 @@ struct State {
 impl Readiness {
     /// Not ready: `starting`.
     pub fn new(started: Instant) -> Self {
-        let state =
-            State { not_ready: Some("starting"), is_draining: false, status: Status::default() };
-        Self { started, state: Mutex::new(state) }
+        let state = State {
+            is_starting: true,
+            not_ready: Some("starting"),
+            is_draining: false,
+            status: Status::default(),
+        };
+        Self { started, state: Mutex::new(state), decided: Condvar::new() }
     }
 
     /// Ready, or why not.
     pub fn set(&self, ready: Result<(), &'static str>) {
-        self.lock().not_ready = ready.err();
+        let mut state = self.lock();
+        state.not_ready = ready.err();
+        state.is_starting = false;
+        drop(state);
+        self.decided.notify_all();
+    }
+
+    /// Waits until the hub has said for the first time whether it is ready: the first commit of a
+    /// start has ended, well or not. At most until `deadline`.
+    pub fn wait_for_start(&self, deadline: Instant) {
+        let mut state = self.lock();
+        while state.is_starting {
+            let left = deadline.saturating_duration_since(clock::instant());
+            if left.is_zero() {
+                return;
+            }
+            state =
+                self.decided.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// From now on not ready, whatever the store says: `draining`.
