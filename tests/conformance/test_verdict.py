@@ -42,9 +42,7 @@ class VerdictTest(unittest.TestCase):
 
     def test_an_allowed_non_strict_excuses_no_failure(self):
         outcome = Outcome("NON-STRICT", "UNCLEAN", "cut")
-        self.check(
-            {"1.1.1": outcome}, ["1.1.1 NON-STRICT, close UNCLEAN: cut"], allowed=["1.1.1"]
-        )
+        self.check({"1.1.1": outcome}, ["1.1.1 NON-STRICT, close UNCLEAN: cut"], allowed=["1.1.1"])
 
     def test_an_allowance_that_is_not_needed_is_remarked(self):
         remark = "1.1.1 is allowed to be NON-STRICT but is not"
@@ -60,7 +58,11 @@ class VerdictTest(unittest.TestCase):
         self.check({"1.1.1": OK, "12.1.1": OK}, ["12.1.1 ran but was not asked for"])
 
     def test_the_table_counts_by_section(self):
-        outcomes = {"1.1.1": OK, "1.1.2": Outcome("FAILED", "OK"), "2.1": Outcome("NON-STRICT", "OK")}
+        outcomes = {
+            "1.1.1": OK,
+            "1.1.2": Outcome("FAILED", "OK"),
+            "2.1": Outcome("NON-STRICT", "OK"),
+        }
         table = judge(["1.1.1", "1.1.2", "2.1", "2.2"], outcomes, {}).table
         self.assertEqual(
             [line.split() for line in table.splitlines()],
