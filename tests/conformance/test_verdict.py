@@ -48,8 +48,13 @@ class VerdictTest(unittest.TestCase):
         remark = "1.1.1 is allowed to be NON-STRICT but is not"
         self.check({"1.1.1": OK}, [], allowed=["1.1.1"], remarks=[remark])
 
-    def test_a_missing_case_fails(self):
-        self.check({"1.1.1": OK}, ["1.1.2 is missing from the report"], ["1.1.1", "1.1.2"])
+    def test_a_missing_case_fails_by_name(self):
+        self.check(
+            {"1.1.1": OK},
+            ["section 1, not in the report: 1.1.2, 1.2.1", "section 2, not in the report: 2.1"],
+            ["1.1.1", "1.1.2", "1.2.1", "2.1"],
+            allowed=["2.1"],
+        )
 
     def test_a_run_of_no_case_fails(self):
         self.check({}, ["no case was asked for"], [])
