@@ -42,6 +42,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WORK = ROOT / "target" / "conformance"
 
+ECHO_ANNOUNCES = r"^(?:listening on )?(\S+:\d+)\s*$"
+
 # A tool that installs, or a process that starts, later than this does not.
 INSTALL_SECONDS = 120
 START_SECONDS = 15
@@ -65,7 +67,7 @@ class Mode:
     seconds: int
 
 
-# The short cases mostly wait (a second here and there), so many run at once.
+# The short cases use little of the processor, and some of them only wait: many run at once.
 SHORT = Batch([f"{section}.*" for section in verdict.SECTIONS if section != "9"], parallel=8)
 # Section 9 moves up to 16 MiB in one message and measures time: one case per core of a small
 # machine. `quick` takes the lightest of each kind, on the build that `cargo test` made anyway.
@@ -73,6 +75,16 @@ MODES = {
     "quick": Mode([SHORT, Batch(["9.1.1", "9.2.1", "9.7.1", "9.8.1"], 2)], [], 120),
     "full": Mode([SHORT, Batch(["9.*"], 2)], ["--release"], 1200),
 }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What both transports of a run share. `deadline` is on the monotonic clock, in seconds."""
+
+    client: Path
+    batches: list[Batch]
+    allowed: dict[str, str]
+    deadline: float
 
 
 class Missing(Exception):
@@ -109,33 +121,36 @@ def run(mode):
     allowed = allowances()
     client = install_client()
     echo = os.environ.get("ECHO_BIN") or build_echo(mode)
-    deadline = time.monotonic() + mode.seconds
-    passed = transport("plain", [echo, "127.0.0.1:0"], None, client, mode, allowed, deadline)
+    (WORK / "client.log").unlink(missing_ok=True)
+    plan = Plan(client, mode.batches, allowed, time.monotonic() + mode.seconds)
+    passed = transport("plain", [echo, "127.0.0.1:0"], address_as_it_is, plan)
     try:
         wrap = find_tls_client()
         cert, key = make_certificate()
     except Missing as missing:
         return skip(f"conformance over TLS: {missing}") and passed
-    command = [echo, "127.0.0.1:0", cert, key]
-    return transport("tls", command, wrap, client, mode, allowed, deadline) and passed
+    return transport("tls", [echo, "127.0.0.1:0", cert, key], wrap, plan) and passed
 
 
-def transport(name, echo, wrap, client, mode, allowed, deadline):
-    """Starts the server, and the TLS client where there is one; runs and judges the cases."""
+def transport(name, echo, wrap, plan):
+    """Starts the server and the TLS client, runs the cases and judges them.
+
+    `wrap(address)` is a context in which the fuzzing client finds the server at what it yields.
+    """
     outcomes = {}
     report = WORK / name
     # A report of an earlier run must not pass for this one's.
     shutil.rmtree(report, ignore_errors=True)
     started = time.monotonic()
-    with listening(f"echo-{name}", echo, "stdout", r"^listening on (\S+:\d+)\s*$") as (server, address):
-        with wrap(address) if wrap else address_as_it_is(address) as target:
-            for number, batch in enumerate(mode.batches):
+    with listening(f"echo-{name}", echo, "stdout", ECHO_ANNOUNCES) as (server, address):
+        with wrap(address) as target:
+            for number, batch in enumerate(plan.batches):
                 directory = report / str(number)
-                fuzz(client, target, batch, directory, deadline)
+                fuzz(plan, target, batch, directory)
                 outcomes.update(verdict.read_report(directory))
         stopped_early = server.poll() is not None
-    patterns = [pattern for batch in mode.batches for pattern in batch.patterns]
-    result = verdict.judge(verdict.select(patterns), outcomes, allowed)
+    patterns = [pattern for batch in plan.batches for pattern in batch.patterns]
+    result = verdict.judge(verdict.select(patterns), outcomes, plan.allowed)
     if stopped_early:
         result.problems.append(f"the server ended by itself, with code {server.returncode}")
     # A connection's panic is caught by the server and may still satisfy a case.
@@ -152,14 +167,14 @@ def transport(name, echo, wrap, client, mode, allowed, deadline):
     return not result.problems
 
 
-def fuzz(client, target, batch, directory, deadline):
+def fuzz(plan, target, batch, directory):
     """Runs one batch. The client's exit code says less than its report, which is judged later."""
-    command = [client, f"ws://{target}", "-p", str(batch.parallel), "-o", str(directory)]
+    command = [plan.client, f"ws://{target}", "-p", str(batch.parallel), "-o", str(directory)]
     for pattern in batch.patterns:
         command += ["-i", pattern]
     with open(WORK / "client.log", "ab") as log, process(command, stdout=log, stderr=log) as child:
         try:
-            child.wait(timeout=max(0, deadline - time.monotonic()))
+            child.wait(timeout=max(0, plan.deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             # Its cases are then missing from the report, which fails the run.
             print(f"conformance: out of time in {' '.join(batch.patterns)}", file=sys.stderr)
@@ -190,9 +205,11 @@ def install_client():
     if sys.version_info < PYTHON_MIN:
         raise Missing(f"python {'.'.join(map(str, PYTHON_MIN))} or later not found")
     venv = WORK / "venv"
-    # The mark is made last, so that an installation cut short is begun again.
-    mark = venv / f"{CLIENT}-{CLIENT_VERSION}.installed"
-    if not mark.exists():
+    # The mark is made last, so that an installation cut short is begun again. It names the place
+    # too: the programs in a venv do not survive its being moved or copied.
+    mark = venv / "installed"
+    content = f"{CLIENT} {CLIENT_VERSION} in {venv}\n"
+    if not mark.exists() or mark.read_text() != content:
         shutil.rmtree(venv, ignore_errors=True)
         pip = [venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--retries", "1"]
         wanted = ["--only-binary", ":all:", "--no-deps", f"{CLIENT}=={CLIENT_VERSION}"]
@@ -201,7 +218,7 @@ def install_client():
             quietly([*pip, "--disable-pip-version-check", *wanted])
         except Missing as missing:
             raise Missing(f"{CLIENT} {CLIENT_VERSION} could not be installed ({missing})") from None
-        mark.touch()
+        mark.write_text(content)
     return venv / "bin" / CLIENT
 
 
@@ -256,10 +273,15 @@ def socat_client(socat, address):
 @contextmanager
 def stunnel_client(stunnel, address):
     # stunnel does not say which port it got, but it takes a listening socket, as from systemd:
-    # descriptor 3, for the process that LISTEN_PID names.
+    # descriptor 3, for the process that LISTEN_PID names. It then ignores `accept`, but wants one.
     config = WORK / "stunnel.conf"
     lines = ["foreground = yes", "pid =", "[echo]", "client = yes", f"connect = {address}"]
-    lines += ["verifyChain = yes", f"CAfile = {WORK / 'cert.pem'}", "checkHost = localhost"]
+    lines += [
+        "accept = 127.0.0.1:0",
+        "verifyChain = yes",
+        f"CAfile = {WORK / 'cert.pem'}",
+        "checkHost = localhost",
+    ]
     config.write_text("\n".join(lines) + "\n")
     become = (
         "import os, sys; os.dup2(int(sys.argv[1]), 3);"
@@ -271,7 +293,10 @@ def stunnel_client(stunnel, address):
         command = [sys.executable, "-c", become, str(fd), stunnel, str(config)]
         with open(WORK / "stunnel.log", "wb") as log:
             with process(command, pass_fds=[fd], stdout=log, stderr=log):
-                yield "127.0.0.1:%d" % listener.getsockname()[1]
+                port = listener.getsockname()[1]
+                # Held open here, it would keep connections waiting for a stunnel that gave up.
+                listener.close()
+                yield f"127.0.0.1:{port}"
 
 
 @contextmanager
@@ -291,9 +316,8 @@ def process(command, **options):
     """
     words = [str(word) for word in command]
     try:
-        child = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, start_new_session=True, **options
-        )
+        # The echo server ends with its standard input: even a killed driver leaves none behind.
+        child = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True, **options)
     except OSError as error:
         raise Broken(f"{words[0]} does not start: {error.strerror}") from error
     try:
@@ -304,6 +328,7 @@ def process(command, **options):
                 os.killpg(child.pid, sign)
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(timeout=STOP_SECONDS)
+        child.stdin.close()
 
 
 @contextmanager
@@ -348,7 +373,12 @@ def quietly(command):
     words = [str(word) for word in command]
     try:
         done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=INSTALL_SECONDS
+            words,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=INSTALL_SECONDS,
         )
     except subprocess.TimeoutExpired:
         raise Missing(f"{Path(words[0]).name} took over {INSTALL_SECONDS} s") from None

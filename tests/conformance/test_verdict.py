@@ -42,16 +42,19 @@ class VerdictTest(unittest.TestCase):
 
     def test_an_allowed_non_strict_excuses_no_failure(self):
         outcome = Outcome("NON-STRICT", "UNCLEAN", "cut")
-        self.check(
-            {"1.1.1": outcome}, ["1.1.1 NON-STRICT, close UNCLEAN: cut"], allowed=["1.1.1"]
-        )
+        self.check({"1.1.1": outcome}, ["1.1.1 NON-STRICT, close UNCLEAN: cut"], allowed=["1.1.1"])
 
     def test_an_allowance_that_is_not_needed_is_remarked(self):
         remark = "1.1.1 is allowed to be NON-STRICT but is not"
         self.check({"1.1.1": OK}, [], allowed=["1.1.1"], remarks=[remark])
 
-    def test_a_missing_case_fails(self):
-        self.check({"1.1.1": OK}, ["1.1.2 is missing from the report"], ["1.1.1", "1.1.2"])
+    def test_a_missing_case_fails_by_name(self):
+        self.check(
+            {"1.1.1": OK},
+            ["section 1, not in the report: 1.1.2, 1.2.1", "section 2, not in the report: 2.1"],
+            ["1.1.1", "1.1.2", "1.2.1", "2.1"],
+            allowed=["2.1"],
+        )
 
     def test_a_run_of_no_case_fails(self):
         self.check({}, ["no case was asked for"], [])
@@ -60,7 +63,11 @@ class VerdictTest(unittest.TestCase):
         self.check({"1.1.1": OK, "12.1.1": OK}, ["12.1.1 ran but was not asked for"])
 
     def test_the_table_counts_by_section(self):
-        outcomes = {"1.1.1": OK, "1.1.2": Outcome("FAILED", "OK"), "2.1": Outcome("NON-STRICT", "OK")}
+        outcomes = {
+            "1.1.1": OK,
+            "1.1.2": Outcome("FAILED", "OK"),
+            "2.1": Outcome("NON-STRICT", "OK"),
+        }
         table = judge(["1.1.1", "1.1.2", "2.1", "2.2"], outcomes, {}).table
         self.assertEqual(
             [line.split() for line in table.splitlines()],
