@@ -1,7 +1,7 @@
 //! The gateway's own listener and connection loop with a handler that echoes: what the
 //! conformance cases and the measurements of the transport run against.
 //!
-//! `echo ADDRESS [CERT KEY]`; announces its address on its first line, ends with its standard
+//! `echo ADDRESS [CERT KEY | --self-signed]`; announces its address on its first line, ends with its standard
 //! input.
 
 use std::io::{Read, Write};
@@ -25,6 +25,7 @@ use openclaw_gateway::shell::tls;
 use openclaw_gateway::wire::frame;
 use openclaw_gateway::wire::head::Head;
 use openclaw_gateway::wire::http::HttpResponse;
+use rustls::ServerConfig;
 
 /// The largest Autobahn message, with room to spare.
 const MESSAGE_BYTES_MAX: usize = 32 << 20;
@@ -89,14 +90,25 @@ fn main() -> ExitCode {
     }
 }
 
+/// A certificate for `localhost` that lives as long as this process.
+fn self_signed() -> Result<Arc<ServerConfig>, String> {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])
+        .map_err(|error| error.to_string())?;
+    let cert = (Path::new("self-signed certificate"), made.cert.pem());
+    let key = (Path::new("self-signed key"), made.signing_key.serialize_pem());
+    tls::server_config_from_pem((cert.0, cert.1.as_bytes()), (key.0, key.1.as_bytes()))
+        .map_err(|error| error.to_string())
+}
+
 fn run(arguments: &[String]) -> Result<(), String> {
     let (address, tls) = match arguments {
         [address] => (address, None),
+        [address, flag] if flag == "--self-signed" => (address, Some(self_signed()?)),
         [address, cert, key] => {
             let config = tls::server_config(Path::new(cert), Path::new(key));
             (address, Some(config.map_err(|error| error.to_string())?))
         }
-        _ => return Err("usage: echo ADDRESS [CERT KEY]".to_owned()),
+        _ => return Err("usage: echo ADDRESS [CERT KEY | --self-signed]".to_owned()),
     };
     let address: SocketAddr = address.parse().map_err(|error| format!("{address}: {error}"))?;
     let text = |error: std::io::Error| error.to_string();

@@ -135,6 +135,7 @@ pub(crate) fn run<S: Service>(link: &Arc<Link>, service: &S, arrival: Arrival) -
         // A panic here has been reported by the hook; the connection ends either way.
         let _reported = catch_unwind(AssertUnwindSafe(|| handler.closed(&reason)));
     }
+    let _nothing_is_always_free = connection.inbound.resize(0);
     connection.drain();
     link.retire();
     service.ended(link.conn(), peer, &reason);

@@ -75,17 +75,27 @@ impl std::error::Error for TlsError {
 /// TLS 1.2 and 1.3 with the certificate chain in `cert_file` (leaf first) and the key in
 /// `key_file`. Clients may resume: by ticket, or, in TLS 1.2 without tickets, by a bounded cache.
 pub fn server_config(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain =
-        read(cert_file, |pem| CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>())?;
+    let read = |file: &Path| {
+        std::fs::read(file).map_err(|error| TlsError::Unreadable(file.to_owned(), error))
+    };
+    server_config_from_pem((cert_file, &read(cert_file)?), (key_file, &read(key_file)?))
+}
+
+/// The same as [`server_config`] from what the files hold; the names are for errors.
+pub fn server_config_from_pem(
+    (cert_file, cert_pem): (&Path, &[u8]),
+    (key_file, key_pem): (&Path, &[u8]),
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(cert_pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| TlsError::NotPem(cert_file.to_owned(), error.to_string()))?;
     if chain.is_empty() {
         return Err(TlsError::NoCertificate(cert_file.to_owned()));
     }
-    let key = match read(key_file, PrivateKeyDer::from_pem_slice) {
-        Err(TlsError::NotPem(file, error)) if error == pem::Error::NoItemsFound.to_string() => {
-            Err(TlsError::NoKey(file))
-        }
-        other => other,
-    }?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| match error {
+        pem::Error::NoItemsFound => TlsError::NoKey(key_file.to_owned()),
+        error => TlsError::NotPem(key_file.to_owned(), error.to_string()),
+    })?;
     let unusable = |error| TlsError::Unusable(cert_file.to_owned(), error);
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -104,12 +114,6 @@ pub fn server_config(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConf
     config.send_tls13_tickets = 1;
     config.session_storage = ServerSessionMemoryCache::new(TLS_SESSIONS_MAX);
     Ok(Arc::new(config))
-}
-
-fn read<T>(file: &Path, parse: impl FnOnce(&[u8]) -> Result<T, pem::Error>) -> Result<T, TlsError> {
-    let bytes =
-        std::fs::read(file).map_err(|error| TlsError::Unreadable(file.to_owned(), error))?;
-    parse(&bytes).map_err(|error| TlsError::NotPem(file.to_owned(), error.to_string()))
 }
 
 #[cfg(test)]

@@ -320,7 +320,9 @@ impl Queue {
     /// A peer has recovered when half of its limit is free: so that a gap is told once and not
     /// at every event of a peer that is just too slow.
     fn is_gap_due(&self) -> bool {
-        self.gap.dropped > 0 && self.bytes < self.bytes_max.div_ceil(2)
+        self.gap.dropped > 0
+            && self.bytes < self.bytes_max.div_ceil(2)
+            && (self.bytes < BACKLOG_BYTES_UNCOUNTED / 2 || !self.permit.is_budget_spent())
     }
 
     fn tell_gap_if_recovered(&mut self) {
