@@ -12,7 +12,7 @@ fn check(cert: &str, key: &str, expected: &Expect) {
         (Path::new("cert.pem"), cert.as_bytes()),
         (Path::new("key.pem"), key.as_bytes()),
     );
-    expected.assert_eq(&outcome.err().map_or("fine".to_owned(), |error| error.to_string()));
+    expected.assert_eq(&outcome.err().map_or_else(|| "fine".to_owned(), |error| error.to_string()));
 }
 
 #[test]

@@ -35,9 +35,9 @@ pub struct Outgoing {
 /// How a frame is treated when the peer is slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Overtakes everything else; over the limit the link closes.
+    /// Overtakes everything else; counts as a response.
     Control,
-    /// Keeps its place; over the limit the link closes.
+    /// Keeps its place; when responses alone are over the limit, the link closes.
     Reply,
     /// Keeps its place; over the limit it is dropped and becomes part of a gap.
     Stream {
@@ -89,6 +89,8 @@ pub(crate) struct Queue {
     /// Whether a frame of this kind is in `ordered`; at most one is.
     state_waits: [bool; 2],
     bytes: usize,
+    /// The part of `bytes` in the control lane and in responses: what is never dropped.
+    owed: usize,
     bytes_max: usize,
     gap: LogGap,
     gap_frame: fn(LogGap) -> Bytes,
@@ -109,6 +111,7 @@ impl Queue {
             ordered: VecDeque::new(),
             state_waits: [false; 2],
             bytes: 0,
+            owed: 0,
             bytes_max,
             gap: LogGap::default(),
             gap_frame,
@@ -148,16 +151,18 @@ impl Queue {
         }
         match frame.class {
             Class::Control => {
-                if !self.fits(frame.bytes.len()) {
+                if !self.may_owe(frame.bytes.len()) {
                     return Pushed::Overflow;
                 }
                 self.bytes += frame.bytes.len();
+                self.owed += frame.bytes.len();
                 self.control.push_back(frame.bytes);
             }
             Class::Reply => {
-                if !self.fits(frame.bytes.len()) {
+                if !self.may_owe(frame.bytes.len()) {
                     return Pushed::Overflow;
                 }
+                self.owed += frame.bytes.len();
                 self.append(frame);
             }
             Class::Stream { log_cursor } => {
@@ -186,10 +191,12 @@ impl Queue {
         if self.pongs < PONGS_QUEUED_MAX {
             self.pongs += 1;
             self.bytes += frame.len();
+            self.owed += frame.len();
             self.control.push_back(frame);
         } else {
-            self.bytes -= self.newest_pong.as_ref().map_or(0, Bytes::len);
-            self.bytes += frame.len();
+            let replaced = self.newest_pong.as_ref().map_or(0, Bytes::len);
+            self.bytes = self.bytes - replaced + frame.len();
+            self.owed = self.owed - replaced + frame.len();
             self.newest_pong = Some(frame);
         }
     }
@@ -226,6 +233,7 @@ impl Queue {
         self.close_frame = None;
         self.gap = LogGap::default();
         self.bytes = 0;
+        self.owed = 0;
         self.is_end_taken = true;
         self.count();
     }
@@ -269,13 +277,15 @@ impl Queue {
 
     fn pop(&mut self) -> Option<Bytes> {
         self.tell_gap_if_recovered();
-        let frame = if let Some(frame) = self.control.pop_front() {
-            frame
-        } else if let Some(frame) = self.newest_pong.take() {
+        let control = self.control.pop_front().or_else(|| self.newest_pong.take());
+        let frame = if let Some(frame) = control {
+            self.owed -= frame.len();
             frame
         } else if let Some(frame) = self.ordered.pop_front() {
-            if let Class::State(kind) = frame.class {
-                self.state_waits[kind as usize] = false;
+            match frame.class {
+                Class::State(kind) => self.state_waits[kind as usize] = false,
+                Class::Control | Class::Reply => self.owed -= frame.bytes.len(),
+                Class::Stream { .. } => {}
             }
             frame.bytes
         } else {
@@ -296,6 +306,15 @@ impl Queue {
     fn fits(&self, bytes: usize) -> bool {
         let sum = self.bytes.saturating_add(bytes);
         sum <= self.bytes_max && (sum <= BACKLOG_BYTES_UNCOUNTED || !self.permit.is_budget_spent())
+    }
+
+    /// Whether a response may wait beside those that do. Events that wait are no reason to refuse
+    /// one, and one that is longer than the limit may wait alone: a limit below the length of a
+    /// page must not make the page unreadable.
+    fn may_owe(&self, bytes: usize) -> bool {
+        let sum = self.owed.saturating_add(bytes);
+        (self.owed == 0 || sum <= self.bytes_max)
+            && (sum <= BACKLOG_BYTES_UNCOUNTED || !self.permit.is_budget_spent())
     }
 
     fn remove_state(&mut self, kind: StateKind) {

@@ -8,7 +8,8 @@ fn queue() -> Queue {
 }
 
 fn gap_frame(gap: LogGap) -> Bytes {
-    let cursor = |cursor: Option<Cursor>| cursor.map_or("-".to_owned(), |at| at.0.to_string());
+    let cursor =
+        |cursor: Option<Cursor>| cursor.map_or_else(|| "-".to_owned(), |at| at.0.to_string());
     let (from, to) = (cursor(gap.from_cursor), cursor(gap.to_cursor));
     Bytes::from(format!("gap {from}..{to} of {}", gap.dropped))
 }
@@ -243,4 +244,21 @@ fn a_burst_ends_at_its_bytes_or_frames() {
     assert_eq!(queue.take(&mut taken, 4, 1_000), Left::Frames);
     assert_eq!(taken.len(), 4);
     assert_eq!(queue.take(&mut taken, 64, 1_000), Left::Nothing);
+}
+
+#[test]
+fn a_reply_waits_beside_a_full_backlog_of_events() {
+    let mut queue = queue();
+    assert_eq!(queue.push(stream(1, 100)), Pushed::Queued);
+    assert_eq!(queue.push(outgoing(&"x".repeat(100), Class::Reply)), Pushed::Queued);
+    assert_eq!(queue.push(outgoing("y", Class::Reply)), Pushed::Overflow);
+}
+
+#[test]
+fn a_reply_longer_than_the_limit_may_wait_alone() {
+    let mut queue = queue();
+    assert_eq!(queue.push(outgoing(&"x".repeat(101), Class::Reply)), Pushed::Queued);
+    assert_eq!(queue.push(outgoing("y", Class::Control)), Pushed::Overflow);
+    drain(&mut queue);
+    assert_eq!(queue.push(outgoing(&"x".repeat(101), Class::Reply)), Pushed::Queued);
 }
