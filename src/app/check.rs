@@ -1,90 +1,58 @@
-//! `--check`: whether a start would succeed, without starting anything; and the certificate and
-//! key, which the start loads through the same function.
+//! `--check`: whether a start would succeed, without starting anything; and certificate and key,
+//! which the start loads through the same function.
+//!
+//! Owns no rule of its own about TLS: `shell::tls` has them. Called by `app::run` and `app::server`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fmt, fs, io};
+use std::{fs, io};
 
 use rustls::ServerConfig;
-use rustls::crypto::ring;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::config::error::{ConfigError, ConfigErrors, Setting};
 use super::config::{Config, TlsConfig, read_private};
 use super::error::StartError;
+use super::server::connection_limits;
 use crate::base::limits::TLS_FILE_BYTES_MAX;
+use crate::shell::capacity::Machine;
 use crate::shell::state_dir;
+use crate::shell::tls::{TlsError, server_config_from_pem};
 
-/// Checks what the configuration points at: certificate and key, the state directory.
-/// The configuration itself, secrets included, was checked when it was loaded.
+/// Checks what the configuration points at: certificate and key, the limits against the machine,
+/// the state directory. The configuration itself, secrets included, was checked when it was
+/// loaded.
 pub fn check(config: &Config) -> Result<(), StartError> {
     load_tls(&config.tls)?;
+    connection_limits(config, &Machine::read().capacity())?;
     Ok(state_dir::check(&config.state_dir)?)
 }
 
 /// Loads certificate and key and sees that they belong together; `None` when TLS is off.
-pub fn load_tls(tls: &TlsConfig) -> Result<Option<Arc<ServerConfig>>, TlsError> {
+pub fn load_tls(tls: &TlsConfig) -> Result<Option<Arc<ServerConfig>>, ConfigErrors> {
     let TlsConfig::On { cert_file, key_file } = tls else { return Ok(None) };
-    let chain = read_chain(cert_file)?;
-    let key = read_key(key_file)?;
-    let mismatch = |error: rustls::Error| {
-        let (key, cert) = (key_file.display(), cert_file.display());
-        let problem = match error {
-            rustls::Error::InconsistentKeys(_) => {
-                format!("{key} does not belong to the certificate in {cert}")
-            }
-            other => format!("{key} cannot be used with {cert}: {other}"),
-        };
-        TlsError { key: "keyFile", problem }
-    };
-    let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(mismatch)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(mismatch)?;
-    server.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(Arc::new(server)))
-}
-
-fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let shown = file.display();
-    let failed = |problem: String| TlsError { key: "certFile", problem };
-    let cannot_read = |error: io::Error| failed(format!("cannot read {shown}: {error}"));
-    let size = fs::metadata(file).map_err(cannot_read)?.len();
-    if size > TLS_FILE_BYTES_MAX {
-        return Err(failed(format!("{shown} is over {TLS_FILE_BYTES_MAX} bytes")));
-    }
-    let bytes = fs::read(file).map_err(cannot_read)?;
-    let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();
-    match chain {
-        Ok(chain) if chain.is_empty() => {
-            Err(failed(format!("{shown} holds no certificate in PEM form")))
+    let of_cert = |problem| refused(cert_file, "gateway.tls.certFile", problem);
+    let of_key = |problem| refused(key_file, "gateway.tls.keyFile", problem);
+    let (cert, key) = (cert_file.value.as_path(), key_file.value.as_path());
+    let cert_pem = read_public(cert).map_err(of_cert)?;
+    let key_pem = read_private(key, TLS_FILE_BYTES_MAX).map_err(of_key)?;
+    match server_config_from_pem((cert, &cert_pem), (key, &key_pem)) {
+        Ok(config) => Ok(Some(config)),
+        Err(error @ (TlsError::NoKey(_) | TlsError::KeyMismatch(..) | TlsError::BadKey(_))) => {
+            Err(of_key(error.to_string()))
         }
-        Ok(chain) => Ok(chain),
-        Err(error) => Err(failed(format!("{shown} is not PEM: {error}"))),
+        Err(error) => Err(of_cert(error.to_string())),
     }
 }
 
-fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let failed = |problem: String| TlsError { key: "keyFile", problem };
-    let bytes = read_private(file, TLS_FILE_BYTES_MAX).map_err(failed)?;
-    // Without the library's text: it may quote what it found in the file.
-    PrivateKeyDer::from_pem_slice(&bytes)
-        .map_err(|_| failed(format!("{} holds no private key in PEM form", file.display())))
+fn refused(file: &Setting<PathBuf>, key: &str, problem: String) -> ConfigErrors {
+    ConfigError::new(&file.place, key, problem).into()
 }
 
-/// Why certificate and key cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsError {
-    key: &'static str,
-    problem: String,
-}
-
-impl fmt::Display for TlsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gateway.tls.{}: {}", self.key, self.problem)
+fn read_public(file: &Path) -> Result<Vec<u8>, String> {
+    let shown = file.display();
+    let cannot_read = |error: io::Error| format!("cannot read {shown}: {error}");
+    if fs::metadata(file).map_err(cannot_read)?.len() > TLS_FILE_BYTES_MAX {
+        return Err(format!("{shown} is over {TLS_FILE_BYTES_MAX} bytes"));
     }
+    fs::read(file).map_err(cannot_read)
 }
-
-impl std::error::Error for TlsError {}

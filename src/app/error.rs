@@ -6,7 +6,6 @@ use std::io;
 use std::process::ExitCode;
 
 use super::args::UsageError;
-use super::check::TlsError;
 use super::config::error::ConfigErrors;
 use crate::shell::state_dir::StateDirError;
 use crate::shell::store::StoreError;
@@ -18,8 +17,6 @@ pub enum StartError {
     Usage(UsageError),
     /// The configuration makes no sense.
     Config(ConfigErrors),
-    /// Certificate and key cannot be used.
-    Tls(TlsError),
     /// The state directory cannot be used.
     StateDir(StateDirError),
     /// The store cannot be opened.
@@ -39,7 +36,7 @@ impl StartError {
     /// The exit code: 2 for usage and configuration, 1 for what fails while running.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Usage(_) | Self::Config(_) | Self::Tls(_) => ExitCode::from(2),
+            Self::Usage(_) | Self::Config(_) => ExitCode::from(2),
             Self::StateDir(_) | Self::Store(_) | Self::Io { .. } | Self::Other(_) => {
                 ExitCode::from(1)
             }
@@ -63,7 +60,6 @@ impl fmt::Display for StartError {
         match self {
             Self::Usage(error) => error.fmt(f),
             Self::Config(error) => error.fmt(f),
-            Self::Tls(error) => error.fmt(f),
             Self::StateDir(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Io { what, .. } => f.write_str(what),
@@ -77,7 +73,6 @@ impl Error for StartError {
         match self {
             Self::Usage(error) => error.source(),
             Self::Config(error) => error.source(),
-            Self::Tls(error) => error.source(),
             Self::StateDir(error) => error.source(),
             Self::Store(error) => error.source(),
             Self::Io { source, .. } => Some(source),
@@ -98,7 +93,6 @@ macro_rules! from {
 from!(
     UsageError => Usage,
     ConfigErrors => Config,
-    TlsError => Tls,
     StateDirError => StateDir,
     StoreError => Store,
 );

@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::announce;
 use super::check::load_tls;
 use super::config::Config;
+use super::config::error::{ConfigError, ConfigErrors};
 use super::error::StartError;
 use crate::base::close_reason::CloseReason;
 use crate::base::limits::{FANOUT_BATCHES_MAX, HUB_INBOX_MAX, STOP_GRACE, STORE_REPORTS_MAX};
@@ -184,15 +185,17 @@ fn shared(config: &Config, inbox: Sender<Inbound>, readiness: Arc<Readiness>) ->
 }
 
 /// The limits as configured; a number of connections that the machine cannot carry is refused.
-fn connection_limits(config: &Config, machine: &Capacity) -> Result<ConnectionLimits, StartError> {
+pub(super) fn connection_limits(
+    config: &Config,
+    machine: &Capacity,
+) -> Result<ConnectionLimits, StartError> {
     let limits = &config.limits;
-    let connections = limits.connections_max.unwrap_or(machine.connections);
-    if connections > machine.connections {
-        return Err(StartError::Other(format!(
-            "gateway.limits.connections is {connections}, but {machine}; lower the key, or leave \
-             it out to take what the machine carries"
-        )));
+    if let Some(asked) = limits.connections_max.as_ref().filter(|n| n.value > machine.connections) {
+        let problem = format!("found {}; {machine}", asked.value);
+        let errors = ConfigError::new(&asked.place, "gateway.limits.connections", problem);
+        return Err(ConfigErrors::from(errors).into());
     }
+    let connections = limits.connections_max.as_ref().map_or(machine.connections, |n| n.value);
     Ok(ConnectionLimits {
         connections,
         connections_per_address: limits.connections_per_address_max,

@@ -22,6 +22,8 @@ pub enum TlsError {
     Unreadable(PathBuf, std::io::Error),
     /// The file is not PEM.
     NotPem(PathBuf, String),
+    /// The key file is not PEM. What the parser says is not told: it may quote the key.
+    BadKey(PathBuf),
     /// The file has no certificate.
     NoCertificate(PathBuf),
     /// The file has no private key.
@@ -39,6 +41,7 @@ impl fmt::Display for TlsError {
             Self::NotPem(file, error) => {
                 write!(f, "{} is not a PEM file: {error}", file.display())
             }
+            Self::BadKey(file) => write!(f, "{} is not a PEM file", file.display()),
             Self::NoCertificate(file) => write!(
                 f,
                 "{} has no certificate: expected a section BEGIN CERTIFICATE",
@@ -65,9 +68,11 @@ impl std::error::Error for TlsError {
         match self {
             Self::Unreadable(_, error) => Some(error),
             Self::Unusable(_, error) => Some(error),
-            Self::NotPem(..) | Self::NoCertificate(_) | Self::NoKey(_) | Self::KeyMismatch(..) => {
-                None
-            }
+            Self::NotPem(..)
+            | Self::BadKey(_)
+            | Self::NoCertificate(_)
+            | Self::NoKey(_)
+            | Self::KeyMismatch(..) => None,
         }
     }
 }
@@ -94,7 +99,7 @@ pub fn server_config_from_pem(
     }
     let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| match error {
         pem::Error::NoItemsFound => TlsError::NoKey(key_file.to_owned()),
-        error => TlsError::NotPem(key_file.to_owned(), error.to_string()),
+        _ => TlsError::BadKey(key_file.to_owned()),
     })?;
     let unusable = |error| TlsError::Unusable(cert_file.to_owned(), error);
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -51,7 +51,11 @@ fn tls(cert: &str, key: &str, dir: &TestDir) -> String {
 fn check_tls(cert: &str, key: &str, dir: &TestDir, expected: Expect) {
     let config = load(&tls(cert, key, dir)).unwrap();
     let report = check(&config).err().map_or_else(|| "fine".to_owned(), |error| error.report());
-    expected.assert_eq(&report.replace(dir.0.to_str().unwrap(), "DIR"));
+    expected.assert_eq(
+        &report
+            .replace(dir.0.to_str().unwrap(), "DIR")
+            .replace("gateway: configuration refused\n  ", ""),
+    );
 }
 
 #[test]
@@ -72,7 +76,7 @@ fn certificate_and_key_must_be_there_and_belong_together() {
         &other_file,
         &dir,
         expect![
-            "gateway: gateway.tls.keyFile: DIR/other.pem does not belong to the certificate in DIR/cert.pem"
+            "gateway.toml:6: gateway.tls.keyFile: the key in DIR/other.pem does not belong to the first certificate in DIR/cert.pem"
         ],
     );
     check_tls(
@@ -80,27 +84,31 @@ fn certificate_and_key_must_be_there_and_belong_together() {
         &open_file,
         &dir,
         expect![
-            "gateway: gateway.tls.keyFile: DIR/open.pem is world-readable (mode 0644); chmod o-r DIR/open.pem"
+            "gateway.toml:6: gateway.tls.keyFile: DIR/open.pem is world-readable (mode 0644); chmod o-r DIR/open.pem"
         ],
     );
     check_tls(
         &cert_file,
         &empty_file,
         &dir,
-        expect!["gateway: gateway.tls.keyFile: DIR/empty.pem holds no private key in PEM form"],
+        expect![
+            "gateway.toml:6: gateway.tls.keyFile: DIR/empty.pem has no private key: expected a section BEGIN PRIVATE KEY, unencrypted"
+        ],
     );
     check_tls(
         &empty_file,
         &key_file,
         &dir,
-        expect!["gateway: gateway.tls.certFile: DIR/empty.pem holds no certificate in PEM form"],
+        expect![
+            "gateway.toml:5: gateway.tls.certFile: DIR/empty.pem has no certificate: expected a section BEGIN CERTIFICATE"
+        ],
     );
     check_tls(
         &broken_file,
         &key_file,
         &dir,
         expect![
-            "gateway: gateway.tls.certFile: DIR/broken.pem is not PEM: base64 decode error: InvalidCharacter(37)"
+            "gateway.toml:5: gateway.tls.certFile: DIR/broken.pem is not a PEM file: base64 decode error: InvalidCharacter(37)"
         ],
     );
     check_tls(
@@ -108,7 +116,7 @@ fn certificate_and_key_must_be_there_and_belong_together() {
         &key_file,
         &dir,
         expect![
-            "gateway: gateway.tls.certFile: cannot read /nonexistent: No such file or directory (os error 2)"
+            "gateway.toml:5: gateway.tls.certFile: cannot read /nonexistent: No such file or directory (os error 2)"
         ],
     );
     check_tls(
@@ -116,7 +124,7 @@ fn certificate_and_key_must_be_there_and_belong_together() {
         "/nonexistent",
         &dir,
         expect![
-            "gateway: gateway.tls.keyFile: cannot read /nonexistent: No such file or directory (os error 2)"
+            "gateway.toml:6: gateway.tls.keyFile: cannot read /nonexistent: No such file or directory (os error 2)"
         ],
     );
     assert!(!dir.0.join("state").exists(), "a check leaves nothing behind");

@@ -159,7 +159,7 @@ pub(super) fn heartbeat(mut section: Section<'_>) -> Heartbeat {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// `connections`; `None` is computed from what the machine allows.
-    pub connections_max: Option<usize>,
+    pub connections_max: Option<Setting<usize>>,
     /// `connectionsPerAddress`
     pub connections_per_address_max: usize,
     /// `handshakeSeconds`
@@ -211,9 +211,14 @@ impl Default for Limits {
 
 pub(super) fn limits(mut section: Section<'_>) -> Limits {
     let default = Limits::default();
-    let connections = section.count("connections", 0..=1_000_000, 0);
     let limits = Limits {
-        connections_max: (connections > 0).then_some(connections),
+        connections_max: section
+            .integer("connections", 0..=1_000_000)
+            .map(|found| Setting {
+                value: usize::try_from(found.value).unwrap_or(usize::MAX),
+                place: found.place,
+            })
+            .filter(|found| found.value > 0),
         connections_per_address_max: section.count(
             "connectionsPerAddress",
             1..=1_000_000,

@@ -79,9 +79,9 @@ pub enum TlsConfig {
     /// The port speaks TLS.
     On {
         /// `certFile`: the chain as PEM, the gateway's own certificate first.
-        cert_file: PathBuf,
+        cert_file: Setting<PathBuf>,
         /// `keyFile`: the private key as PEM.
-        key_file: PathBuf,
+        key_file: Setting<PathBuf>,
     },
 }
 
@@ -307,7 +307,7 @@ fn tls(raw: &RawConfig, errors: &mut Vec<ConfigError>) -> TlsConfig {
             let problem = "missing; needed because gateway.tls.enabled is true";
             errors.push(ConfigError::new(&enabled.place, &key, problem));
         }
-        file.as_ref().map(|file| file.value.clone())
+        file.clone()
     };
     let (cert, key) = (need("certFile", &raw.cert_file), need("keyFile", &raw.key_file));
     match (cert, key) {
