@@ -65,6 +65,11 @@ pub(super) struct Commits {
     gathering: Batch,
     /// Changes that matter little and go along with the next commit.
     lazy: Vec<Change>,
+    /// What a failing disk may have kept although it was refused: goes along with every commit
+    /// until one of them is on disk. Bounded by what two commits hold, for each failure in a row.
+    unwanted: Vec<Change>,
+    /// How many of these are with the store.
+    unwanted_in_flight: usize,
 }
 
 impl Commits {
@@ -75,6 +80,8 @@ impl Commits {
             in_flight: None,
             gathering: Batch::default(),
             lazy: Vec::new(),
+            unwanted: Vec::new(),
+            unwanted_in_flight: 0,
         }
     }
 
@@ -109,9 +116,9 @@ impl Commits {
         self.push(Change::AppendLog(record), bytes);
     }
 
-    pub(super) fn trim_journal(&mut self, oldest_kept: Cursor) {
+    pub(super) fn trim_journal(&mut self, through: Cursor) {
         self.gathering.trims = true;
-        self.push(Change::TrimJournal(oldest_kept), 0);
+        self.push(Change::TrimJournal(through), 0);
     }
 
     pub(super) fn put_device(&mut self, record: &DeviceRecord) {
@@ -146,6 +153,11 @@ impl Commits {
         }
     }
 
+    /// Takes back what a failed commit may have left on disk, once the store has recovered.
+    pub(super) fn after_recovery(&mut self, change: Change) {
+        self.unwanted.push(change);
+    }
+
     /// Waits for everything that has changed so far.
     pub(super) fn wait(&mut self, waiter: Waiter) {
         match &mut self.in_flight {
@@ -175,6 +187,8 @@ impl Commits {
         let mut batch = mem::take(&mut self.gathering);
         let mut changes = mem::take(&mut batch.changes);
         changes.append(&mut self.lazy);
+        changes.extend(self.unwanted.iter().cloned());
+        self.unwanted_in_flight = self.unwanted.len();
         self.in_flight = Some((self.last_ticket, batch));
         (self.last_ticket, changes)
     }
@@ -182,6 +196,7 @@ impl Commits {
     /// The commit with this ticket is on disk. `None` for a ticket that is not in flight.
     pub(super) fn stored(&mut self, ticket: Ticket) -> Option<Batch> {
         let (_, batch) = self.in_flight.take_if(|(in_flight, _)| *in_flight <= ticket)?;
+        self.unwanted.drain(..mem::take(&mut self.unwanted_in_flight));
         Some(batch)
     }
 
@@ -189,6 +204,7 @@ impl Commits {
     pub(super) fn failed(&mut self) -> Vec<Batch> {
         self.healthy = false;
         self.lazy.clear();
+        self.unwanted_in_flight = 0;
         let in_flight = self.in_flight.take().map(|(_, batch)| batch);
         in_flight.into_iter().chain([mem::take(&mut self.gathering)]).collect()
     }

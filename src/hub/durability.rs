@@ -11,7 +11,7 @@ use crate::base::time::Moment;
 use crate::hub::admission::Admission;
 use crate::hub::commits::{Batch, Waiter};
 use crate::hub::effect::{Diagnostic, DiagnosticValue, Effect};
-use crate::hub::records::DeviceState;
+use crate::hub::records::{Change, DeviceState};
 use crate::hub::{Hub, refusals};
 use crate::protocol::refusal::Refusal;
 
@@ -64,7 +64,9 @@ impl Hub {
         }
         let batches = self.commits.failed();
         if let Some(first) = batches.iter().find_map(|batch| batch.first_entry) {
-            self.journal.forget_from(first);
+            let last = self.journal.forget_from(first);
+            // A failing disk may have kept what it refused.
+            self.commits.after_recovery(Change::DeleteLogs(first, last));
         }
         self.journal.reservation_failed();
         let waiters: Vec<Waiter> =
@@ -79,6 +81,7 @@ impl Hub {
                     for (conn, id) in self.answers.failed(&key) {
                         self.respond(conn, id, Err(Box::new(refusals::not_stored())), effects);
                     }
+                    self.commits.after_recovery(Change::DeleteAnswer(key));
                 }
                 Waiter::Admission(admission) => admissions.push(admission),
             }

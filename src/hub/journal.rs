@@ -50,15 +50,13 @@ impl Journal {
     pub(super) fn new(
         entries: Vec<Arc<LogRecord>>,
         cursors_reserved: Cursor,
+        trimmed_through: Cursor,
         entries_max: usize,
         bytes_max: usize,
     ) -> Self {
         let bytes = entries.iter().map(|record| entry_bytes(&record.draft)).sum();
         let after_last = entries.last().map_or(0, |record| record.cursor.0 + 1);
         let next = cursors_reserved.0.max(after_last).max(1);
-        // Whether there were entries before the oldest on disk is not on record. To say that
-        // there were is the safe mistake: a reader then starts again and misses nothing.
-        let trimmed_through = entries.first().map_or(0, |record| record.cursor.0.saturating_sub(1));
         let mut journal = Self {
             entries: entries.into(),
             bytes,
@@ -67,7 +65,7 @@ impl Journal {
             next,
             reserved: next,
             requested: next,
-            trimmed_through,
+            trimmed_through: trimmed_through.0,
             trim_unsaved: false,
         };
         journal.trim();
@@ -121,12 +119,12 @@ impl Journal {
         }
     }
 
-    /// The oldest cursor that the disk has to keep, when it may hold older ones.
+    /// The newest entry that the disk may forget, when it may still hold it.
     pub(super) fn take_trim(&mut self) -> Option<Cursor> {
         if !std::mem::take(&mut self.trim_unsaved) {
             return None;
         }
-        Some(self.entries.front().map_or(Cursor(self.next), |record| record.cursor))
+        Some(Cursor(self.trimmed_through))
     }
 
     /// The trim is not on disk.
@@ -135,14 +133,15 @@ impl Journal {
     }
 
     /// Forgets every entry from this cursor on: they did not become durable. Their cursors are
-    /// not given again, since live events have shown them.
-    pub(super) fn forget_from(&mut self, cursor: Cursor) {
+    /// not given again, since live events have shown them. Returns the newest of them.
+    pub(super) fn forget_from(&mut self, cursor: Cursor) -> Cursor {
         while let Some(record) = self.entries.back()
             && record.cursor >= cursor
         {
             self.bytes -= entry_bytes(&record.draft);
             self.entries.pop_back();
         }
+        Cursor(self.next - 1)
     }
 
     /// Answers `logs.tail`. Costs what it returns plus a binary search, without a filter.

@@ -135,6 +135,7 @@ impl Hub {
             journal: Journal::new(
                 state.journal,
                 state.cursors_reserved,
+                state.trimmed_through,
                 limits.journal_entries_max,
                 limits.journal_bytes_max,
             ),

@@ -17,8 +17,11 @@ pub enum Change {
     ReserveCursors(Cursor),
     /// Append to the journal.
     AppendLog(Arc<LogRecord>),
-    /// Forget every journal entry before this cursor.
+    /// Forget every journal entry up to and with this cursor, and remember that there were some.
     TrimJournal(Cursor),
+    /// Forget the journal entries from the first cursor to the second: their commit was refused,
+    /// but a disk that fails may have kept them.
+    DeleteLogs(Cursor, Cursor),
     /// Insert or replace a device, by its id.
     PutDevice(Box<DeviceRecord>),
     /// Forget a device.
@@ -120,6 +123,8 @@ pub struct AnswerRecord {
 pub struct DurableState {
     /// No cursor below this one may be used.
     pub cursors_reserved: Cursor,
+    /// The newest journal entry that was trimmed; 0 when none was.
+    pub trimmed_through: Cursor,
     /// The journal, oldest first.
     pub journal: Vec<Arc<LogRecord>>,
     /// The devices.

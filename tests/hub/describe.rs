@@ -46,6 +46,7 @@ pub(crate) fn describe_change(change: &Change) -> String {
         Change::ReserveCursors(cursor) => format!("reserve {}", cursor.0),
         Change::AppendLog(record) => format!("append {}", record.cursor.0),
         Change::TrimJournal(cursor) => format!("trim {}", cursor.0),
+        Change::DeleteLogs(first, last) => format!("delete logs {} to {}", first.0, last.0),
         Change::PutDevice(device) => format!("put device {}", device.id),
         Change::DeleteDevice(id) => format!("delete device {id}"),
         Change::PutToken(token) => format!("put token of {}", token.device),

@@ -446,7 +446,13 @@ fn apply(disk: &mut DurableState, change: Change) {
     match change {
         Change::ReserveCursors(cursor) => disk.cursors_reserved = cursor,
         Change::AppendLog(record) => disk.journal.push(record),
-        Change::TrimJournal(cursor) => disk.journal.retain(|record| record.cursor >= cursor),
+        Change::TrimJournal(through) => {
+            disk.trimmed_through = through;
+            disk.journal.retain(|record| record.cursor > through);
+        }
+        Change::DeleteLogs(first, last) => {
+            disk.journal.retain(|record| record.cursor < first || last < record.cursor);
+        }
         Change::PutDevice(device) => {
             disk.devices.retain(|other| other.id != device.id);
             disk.devices.push(*device);

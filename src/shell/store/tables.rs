@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | name | number: `schema`, `cursors_reserved`, `synced` |
+//! | `meta` | name | number: `schema`, `cursors_reserved`, `trimmed_through`, `synced` |
 //! | `journal` | cursor | see `codec` |
 //! | `devices` | device id | `DeviceRecord` as JSON |
 //! | `tokens` | SHA-256 of the token | `TokenRecord` as JSON |
@@ -31,6 +31,7 @@ const ANSWERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("answers"
 const PROBE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("probe");
 
 const CURSORS_RESERVED: &str = "cursors_reserved";
+const TRIMMED_THROUGH: &str = "trimmed_through";
 const SYNCED: &str = "synced";
 
 /// Creates the tables that are missing, so that reading need not ask which exist.
@@ -69,10 +70,13 @@ pub(super) fn probe(transaction: &WriteTransaction, filler: &[u8]) -> Result<(),
 /// Reads everything. Errors name table and key of the first record that cannot be read.
 pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
     let transaction = database.begin_read()?;
-    let cursors_reserved =
-        transaction.open_table(META)?.get(CURSORS_RESERVED)?.map_or(0, |value| value.value());
+    let meta = transaction.open_table(META)?;
+    let cursor = |name| -> Result<Cursor, StoreError> {
+        Ok(Cursor(meta.get(name)?.map_or(0, |value| value.value())))
+    };
     Ok(DurableState {
-        cursors_reserved: Cursor(cursors_reserved),
+        cursors_reserved: cursor(CURSORS_RESERVED)?,
+        trimmed_through: cursor(TRIMMED_THROUGH)?,
         journal: load_journal(&transaction.open_table(JOURNAL)?)?,
         devices: load_json("devices", &transaction.open_table(DEVICES)?, |id| id.to_owned())?,
         tokens: load_json("tokens", &transaction.open_table(TOKENS)?, hex)?,
@@ -109,7 +113,11 @@ impl<'t> Tables<'t> {
             }
             Change::AppendLog(record) => self.append(record)?,
             Change::TrimJournal(cursor) => {
-                self.journal.retain_in(..cursor.0, |_, _| false)?;
+                self.journal.retain_in(..=cursor.0, |_, _| false)?;
+                self.meta.insert(TRIMMED_THROUGH, cursor.0)?;
+            }
+            Change::DeleteLogs(first, last) => {
+                self.journal.retain_in(first.0..=last.0, |_, _| false)?;
             }
             Change::PutDevice(device) => {
                 self.devices.insert(device.id.as_str(), encode(&**device)?.as_slice())?;

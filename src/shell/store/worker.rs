@@ -240,6 +240,7 @@ fn needs_sync(change: &Change) -> bool {
     match change {
         Change::AppendLog(_)
         | Change::TrimJournal(_)
+        | Change::DeleteLogs(..)
         | Change::PutAnswer(_)
         | Change::DeleteAnswer(_) => false,
         Change::ReserveCursors(_)
@@ -257,6 +258,7 @@ fn size(change: &Change) -> usize {
         Change::AppendLog(record) => record.draft.body.len() + FLAT,
         Change::ReserveCursors(_)
         | Change::TrimJournal(_)
+        | Change::DeleteLogs(..)
         | Change::PutDevice(_)
         | Change::DeleteDevice(_)
         | Change::PutToken(_)

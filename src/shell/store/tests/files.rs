@@ -101,7 +101,7 @@ fn what_was_stored_is_there_after_a_restart() {
     assert!(running.commit(
         2,
         vec![
-            Change::TrimJournal(Cursor(2)),
+            Change::TrimJournal(Cursor(1)),
             Change::DeleteDevice(DeviceId::new("a")),
             Change::PutDevice(Box::new(replaced.clone())),
             Change::DeleteToken([1; 32]),
@@ -218,7 +218,7 @@ fn file_does_not_grow_while_the_journal_turns_over() {
     for ticket in 1..=20 * BOUND / GROUP {
         let last = ticket * GROUP;
         let mut changes: Vec<_> = (last - GROUP + 1..=last).map(entry).collect();
-        changes.push(Change::TrimJournal(Cursor((last + 1).saturating_sub(BOUND))));
+        changes.push(Change::TrimJournal(Cursor(last.saturating_sub(BOUND))));
         // As the hub does every so often; it makes this commit a synced one.
         changes.push(Change::ReserveCursors(Cursor(last + GROUP)));
         assert!(running.commit(ticket, changes));
