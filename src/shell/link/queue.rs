@@ -310,11 +310,12 @@ impl Queue {
 
     /// Whether a response may wait beside those that do. Events that wait are no reason to refuse
     /// one, and one that is longer than the limit may wait alone: a limit below the length of a
-    /// page must not make the page unreadable.
+    /// page must not make the page unreadable. Nor may other peers' backlogs: while they spend the
+    /// budget of all links, one response at a time still passes.
     fn may_owe(&self, bytes: usize) -> bool {
         let sum = self.owed.saturating_add(bytes);
-        (self.owed == 0 || sum <= self.bytes_max)
-            && (sum <= BACKLOG_BYTES_UNCOUNTED || !self.permit.is_budget_spent())
+        let is_total_spent = sum > BACKLOG_BYTES_UNCOUNTED && self.permit.is_budget_spent();
+        self.owed == 0 || (sum <= self.bytes_max && !is_total_spent)
     }
 
     fn remove_state(&mut self, kind: StateKind) {

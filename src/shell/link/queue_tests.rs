@@ -262,3 +262,17 @@ fn a_reply_longer_than_the_limit_may_wait_alone() {
     drain(&mut queue);
     assert_eq!(queue.push(outgoing(&"x".repeat(101), Class::Reply)), Pushed::Queued);
 }
+
+#[test]
+fn a_reply_passes_while_others_spend_the_budget_of_all_links() {
+    let total = Budget::new(100_000);
+    let mut hog = Queue::new(1 << 20, gap_frame, total.permit());
+    let mut prompt = Queue::new(1 << 20, gap_frame, total.permit());
+    hog.push(outgoing(&"x".repeat(200_000), Class::Reply));
+    assert!(total.is_spent());
+    let reply = outgoing(&"y".repeat(50_000), Class::Reply);
+    assert_eq!(prompt.push(reply.clone()), Pushed::Queued);
+    assert_eq!(prompt.push(reply.clone()), Pushed::Overflow);
+    drain(&mut prompt);
+    assert_eq!(prompt.push(reply), Pushed::Queued);
+}
