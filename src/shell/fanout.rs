@@ -13,6 +13,7 @@ use crossbeam_channel::Receiver;
 
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, RequestId};
+use crate::base::limits::FLUSH_BYTES_MAX;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::event::{Event, EventText, LogGap, View};
 use crate::protocol::frame::{write_failure, write_refusal};
@@ -103,6 +104,10 @@ impl Fanout {
 
     fn queue(&mut self, link: &Arc<Link>, bytes: Bytes, class: Class) {
         link.queue(Outgoing { bytes, class });
+        if link.queued_bytes() >= FLUSH_BYTES_MAX {
+            // A peer that asked for many pages at once is not slow before it was given one.
+            link.flush();
+        }
         self.touched.push(Arc::clone(link));
     }
 

@@ -73,7 +73,7 @@ fn a_failed_commit_is_refused_forgotten_and_its_cursors_are_not_used_again() {
             0s -- store recovers
             0s SetReady(Ok(()))
             0s Broadcast(log 3 4)
-            0s Persist(#5: append 3)
+            0s Persist(#5: append 3, delete logs 1 to 2)
             0s -- stored
             0s Respond(conn-2, r5, appended 3..=3)
             0s Respond(conn-1, r6, entries [3] cursor 3)

@@ -153,8 +153,8 @@ fn trims_go_to_the_disk_with_the_next_commit() {
         },
         expect![[r#"
             0s Persist(#4: append 1, append 2, append 3, append 4)
-            0s Persist(#5: append 5, trim 2)
-            0s Persist(#6: append 6, append 7, trim 4)
+            0s Persist(#5: append 5, trim 1)
+            0s Persist(#6: append 6, append 7, trim 3)
         "#]],
     );
 }
