@@ -16,6 +16,7 @@ use bytes::Bytes;
 use openclaw_gateway::base::close_reason::CloseReason;
 use openclaw_gateway::base::ids::ConnId;
 use openclaw_gateway::protocol::event::LogGap;
+use openclaw_gateway::shell::budget::Budget;
 use openclaw_gateway::shell::connection::{Flow, Handler, Service};
 use openclaw_gateway::shell::flusher::FlusherThread;
 use openclaw_gateway::shell::link::{Class, Link, Outgoing};
@@ -115,6 +116,7 @@ fn run(arguments: &[String]) -> Result<(), String> {
     let flusher = FlusherThread::start().map_err(text)?;
     let registry = Registry::new();
     let setup = ListenerSetup {
+        inbound: Budget::new(16 * MESSAGE_BYTES_MAX),
         limits: ConnectionLimits {
             connections: 15_000,
             connections_per_address: 15_000,

@@ -26,6 +26,7 @@ use crate::hub::Hub;
 use crate::hub::input::Input;
 use crate::protocol::origin::OriginPolicy;
 use crate::protocol::peer::ProxyPolicy;
+use crate::shell::budget::Budget;
 use crate::shell::capacity::{Capacity, Machine};
 use crate::shell::clock;
 use crate::shell::dialogue::Shared;
@@ -70,8 +71,10 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     readiness.wait_for_start(clock::instant() + START_GRACE);
     let flusher = FlusherThread::start().map_err(io_error("cannot start the flusher"))?;
     let registry = Registry::new();
+    let inbound = Budget::new(limits.inbound_bytes_total);
+    let shared = shared(config, inbox.clone(), Arc::clone(&inbound), Arc::clone(&readiness));
     let service = GatewayService {
-        shared: Arc::new(shared(config, inbox.clone(), Arc::clone(&readiness))),
+        shared: Arc::new(shared),
         proxies: ProxyPolicy {
             trusted: config.trusted_proxies.clone(),
             public_hosts: config.public_hosts.clone(),
@@ -79,6 +82,7 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     };
     let setup = ListenerSetup {
         limits,
+        inbound,
         tls,
         gap_frame: fanout::gap_frame,
         flusher: flusher.handle(),
@@ -171,10 +175,16 @@ fn start_hub(
     Ok(())
 }
 
-fn shared(config: &Config, inbox: Sender<Inbound>, readiness: Arc<Readiness>) -> Shared {
+fn shared(
+    config: &Config,
+    inbox: Sender<Inbound>,
+    inbound: Arc<Budget>,
+    readiness: Arc<Readiness>,
+) -> Shared {
     let ui = &config.control_ui;
     Shared {
         inbox,
+        inbound,
         origins: OriginPolicy::new(ui.enabled, &ui.allowed_origins, config.public_hosts.clone()),
         handshake: config.limits.handshake,
         preauth_bytes_max: config.limits.preauth_bytes_max,

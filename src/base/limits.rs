@@ -270,6 +270,12 @@ pub const STORE_REPORTS_MAX: usize = 16;
 /// requests. A batch is what 128 inputs led to.
 pub const FANOUT_BATCHES_MAX: usize = 16;
 
+/// Requests up to this length are not counted against `inboundBytesTotal` while they wait for the
+/// hub: `HUB_INBOX_MAX` of them are 16 MiB.
+pub const REQUEST_BYTES_UNCOUNTED: usize = 1024;
+/// When to retry a request that had no room there: the hub empties its inbox in milliseconds.
+pub const INBOUND_RETRY_AFTER_MS: u64 = 200;
+
 /// Bad requests that a peer may send in a burst before it is closed: a client with a wrong method
 /// in a loop is ended within a second, one with an occasional mistake never.
 pub const ERROR_BUDGET: f64 = 128.0;

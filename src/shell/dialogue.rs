@@ -11,11 +11,13 @@ use crossbeam_channel::Sender;
 
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, RequestId};
-use crate::base::limits::{ERROR_BUDGET, ERROR_BUDGET_REFILL};
+use crate::base::limits::{
+    ERROR_BUDGET, ERROR_BUDGET_REFILL, INBOUND_RETRY_AFTER_MS, REQUEST_BYTES_UNCOUNTED,
+};
 use crate::hub::input::{ConnectRequested, Input};
 use crate::protocol::connect::parse_first;
 use crate::protocol::device;
-use crate::protocol::error::ProtocolError;
+use crate::protocol::error::{ErrorCode, ProtocolError};
 use crate::protocol::frame::{self, RequestFrame};
 use crate::protocol::hello::Grant;
 use crate::protocol::origin::OriginPolicy;
@@ -23,6 +25,7 @@ use crate::protocol::peer::PeerContext;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::write_health;
 use crate::protocol::request::{self, Call};
+use crate::shell::budget::Budget;
 use crate::shell::clock;
 use crate::shell::connection::{Flow, Handler};
 use crate::shell::hub_thread::Inbound;
@@ -36,6 +39,8 @@ use crate::wire::frame::{self as ws, TextFrame};
 pub struct Shared {
     /// To the hub thread.
     pub inbox: Sender<Inbound>,
+    /// Accounts requests that wait for the hub.
+    pub inbound: Arc<Budget>,
     /// Which origins may connect.
     pub origins: OriginPolicy,
     /// How long a peer has for its `connect`.
@@ -162,11 +167,21 @@ impl Dialogue {
                 Flow::Continue
             }
             Ok(Call::Request(request)) => {
+                let mut permit = self.shared.inbound.permit();
+                if text.len() > REQUEST_BYTES_UNCOUNTED && !permit.resize(text.len()) {
+                    let error = ProtocolError::new(
+                        ErrorCode::ResourceExhausted,
+                        "the gateway holds too many unhandled requests; retry",
+                    );
+                    let error = error.retry_after(INBOUND_RETRY_AFTER_MS);
+                    return self.refuse(link, &frame.id, &error);
+                }
                 if !link.begin_request() {
                     return Flow::Continue;
                 }
                 let id = RequestId::new(frame.id.as_ref());
-                self.tell(Inbound::Input(Input::Requested { conn: self.conn, id, request }))
+                let input = Input::Requested { conn: self.conn, id, request };
+                self.tell(Inbound::Request(input, permit))
             }
             Err(error) => self.refuse(link, &frame.id, &error),
         }

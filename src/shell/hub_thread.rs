@@ -15,6 +15,7 @@ use crate::base::ids::ConnId;
 use crate::hub::Hub;
 use crate::hub::effect::Effect;
 use crate::hub::input::Input;
+use crate::shell::budget::Permit;
 use crate::shell::clock;
 use crate::shell::diagnostics;
 use crate::shell::fanout::Job;
@@ -34,6 +35,8 @@ const IDLE_WAIT: Duration = Duration::from_secs(3600);
 pub enum Inbound {
     /// A `connect`, with the peer that the effects for it go to.
     Connect(Arc<Peer>, Input),
+    /// A request, with what it holds of the inbound budget until the hub has handled it.
+    Request(Input, Permit),
     /// Anything else.
     Input(Input),
 }
@@ -141,14 +144,14 @@ impl HubThread {
         jobs: &mut Vec<Job>,
         stopped: &mut bool,
     ) {
-        let input = match inbound {
+        match inbound {
             Inbound::Connect(peer, input) => {
                 self.peers.insert(peer.link.conn(), peer);
-                input
+                self.handle(input, effects, jobs, stopped);
             }
-            Inbound::Input(input) => input,
-        };
-        self.handle(input, effects, jobs, stopped);
+            Inbound::Request(input, _until_handled) => self.handle(input, effects, jobs, stopped),
+            Inbound::Input(input) => self.handle(input, effects, jobs, stopped),
+        }
     }
 
     /// Applies one input and performs its effects; measuring silence is answered at once.

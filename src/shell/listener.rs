@@ -52,7 +52,7 @@ pub struct ConnectionLimits {
     pub message_bytes: usize,
     /// What waits for one peer.
     pub backlog_bytes: usize,
-    /// Unfinished messages of all peers together.
+    /// Unfinished messages and unhandled requests of all peers together.
     pub inbound_bytes_total: usize,
     /// What waits for all peers together.
     pub backlog_bytes_total: usize,
@@ -69,6 +69,9 @@ pub struct ListenerSetup {
     pub gap_frame: fn(LogGap) -> Bytes,
     /// Finishes writes and ends graces.
     pub flusher: Arc<Flusher>,
+    /// A budget of `inbound_bytes_total`. Accounts unfinished messages here, and requests that the
+    /// hub has not handled in the service.
+    pub inbound: Arc<Budget>,
     /// Where live connections are entered.
     pub registry: Arc<Registry>,
 }
@@ -118,7 +121,6 @@ impl Listener {
             preauth_connections: limits.preauth_connections,
             preauth_connections_per_address: limits.preauth_connections_per_address,
         });
-        let inbound = Budget::new(limits.inbound_bytes_total);
         let backlog = Budget::new(limits.backlog_bytes_total);
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let stopper = Arc::new(Stopper { wake, is_stopping: AtomicBool::new(false) });
@@ -134,7 +136,7 @@ impl Listener {
                 gap_frame: setup.gap_frame,
                 epoch: clock::instant(),
             }),
-            inbound: Arc::clone(&inbound),
+            inbound: Arc::clone(&setup.inbound),
             registry: setup.registry,
             tls: setup.tls,
             handshake: limits.handshake,
@@ -142,7 +144,14 @@ impl Listener {
         };
         let thread =
             thread::Builder::new().name("listener".to_owned()).spawn(move || acceptor.run())?;
-        Ok(Self { address, admission, inbound, backlog, stopper, thread: Some(thread) })
+        Ok(Self {
+            address,
+            admission,
+            inbound: setup.inbound,
+            backlog,
+            stopper,
+            thread: Some(thread),
+        })
     }
 
     /// Where it listens.

@@ -136,6 +136,7 @@ fn kit(limits: ConnectionLimits, is_tls: bool) -> Kit {
     let registry = Registry::new();
     let setup = ListenerSetup {
         limits,
+        inbound: Budget::new(limits.inbound_bytes_total),
         tls,
         gap_frame: |_| Bytes::new(),
         flusher: flusher.handle(),

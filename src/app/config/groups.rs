@@ -276,24 +276,29 @@ pub(super) fn limits(mut section: Section<'_>) -> Limits {
 
 /// What one peer may take must fit into what all of them together may.
 fn check_related(section: &Section<'_>, limits: &Limits) {
+    // A message counts while it arrives, and again while it waits for the hub.
     let related = [
-        ("preauthBytes", limits.preauth_bytes_max, "messageBytes", limits.message_bytes_max),
+        ("preauthBytes", limits.preauth_bytes_max, 1, "messageBytes", limits.message_bytes_max),
         (
             "messageBytes",
             limits.message_bytes_max,
+            2,
             "inboundBytesTotal",
             limits.inbound_bytes_total_max,
         ),
         (
             "backlogBytes",
             limits.backlog_bytes_max,
+            1,
             "backlogBytesTotal",
             limits.backlog_bytes_total_max,
         ),
     ];
-    for (small, small_max, great, great_max) in related {
-        if small_max > great_max {
-            let problem = format!("found {small_max}; allowed: at most {great}, {great_max}");
+    for (small, found, times, great, great_max) in related {
+        if found.saturating_mul(times) > great_max {
+            let half = if times == 2 { "half of " } else { "" };
+            let allowed = great_max / times;
+            let problem = format!("found {found}; allowed: at most {half}{great}, {allowed}");
             section.report(&section.place_of(small, great), small, problem);
         }
     }
