@@ -7,9 +7,7 @@
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::Builder;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -20,7 +18,7 @@ use super::config::Config;
 use super::config::error::{ConfigError, ConfigErrors};
 use super::error::StartError;
 use crate::base::close_reason::CloseReason;
-use crate::base::limits::{FANOUT_BATCHES_MAX, HUB_INBOX_MAX, STOP_GRACE, STORE_REPORTS_MAX};
+use crate::base::limits::{HUB_INBOX_MAX, STOP_GRACE, STORE_REPORTS_MAX};
 use crate::base::secret::Secret;
 use crate::hub::Hub;
 use crate::hub::input::Input;
@@ -30,7 +28,7 @@ use crate::shell::budget::Budget;
 use crate::shell::capacity::{Capacity, Machine};
 use crate::shell::clock;
 use crate::shell::dialogue::Shared;
-use crate::shell::fanout::{self, Fanout};
+use crate::shell::fanout;
 use crate::shell::flusher::FlusherThread;
 use crate::shell::hub_thread::{HubThread, Inbound};
 use crate::shell::listener::{self, ConnectionLimits, Listener, ListenerSetup};
@@ -159,20 +157,10 @@ fn start_hub(
             });
         })
         .map_err(io_error("cannot start the store thread"))?;
-    let (fanout, jobs) = bounded(FANOUT_BATCHES_MAX);
-    Builder::new()
-        .name("fanout".to_owned())
-        .spawn(move || Fanout::default().run(&jobs))
-        .map_err(io_error("cannot start the fan-out thread"))?;
-    let thread = HubThread::new(hub, inbox, reports, fanout, store, readiness);
-    Builder::new()
-        .name("hub".to_owned())
-        .spawn(move || {
-            let end = catch_unwind(AssertUnwindSafe(|| thread.run()));
-            drop(wake.send(end.map_or(Wake::Broken, Wake::Finished)));
-        })
-        .map_err(io_error("cannot start the hub thread"))?;
-    Ok(())
+    let fanout = fanout::start().map_err(io_error("cannot start the fan-out thread"))?;
+    HubThread::new(hub, inbox, reports, fanout, store, readiness)
+        .start(move |end| drop(wake.send(end.map_or(Wake::Broken, Wake::Finished))))
+        .map_err(io_error("cannot start the hub thread"))
 }
 
 fn shared(

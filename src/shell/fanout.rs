@@ -6,14 +6,16 @@
 //! its queue, and what a kernel buffer does not take is the flusher's.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
+use std::thread::Builder;
 
 use bytes::Bytes;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, RequestId};
-use crate::base::limits::FLUSH_BYTES_MAX;
+use crate::base::limits::{FANOUT_BATCHES_MAX, FLUSH_BYTES_MAX};
 use crate::protocol::error::ProtocolError;
 use crate::protocol::event::{Event, EventText, LogGap, View};
 use crate::protocol::frame::{write_failure, write_refusal};
@@ -49,6 +51,13 @@ pub enum Job {
     Forget(ConnId),
 }
 
+/// Starts the thread, which ends when the sender is dropped and everything was handed to links.
+pub fn start() -> io::Result<Sender<Vec<Job>>> {
+    let (sender, jobs) = bounded(FANOUT_BATCHES_MAX);
+    Builder::new().name("fanout".to_owned()).spawn(move || Fanout::default().run(&jobs))?;
+    Ok(sender)
+}
+
 /// The peers that receive the same events, with one numbering.
 #[derive(Debug, Default)]
 struct Stream {
@@ -60,7 +69,7 @@ struct Stream {
 
 /// The fan-out thread's state.
 #[derive(Debug, Default)]
-pub struct Fanout {
+struct Fanout {
     /// By the event scopes that the members hold: three scopes, so at most eight streams.
     streams: HashMap<ScopeSet, Stream>,
     /// Which stream a connection is in.
@@ -71,7 +80,7 @@ pub struct Fanout {
 
 impl Fanout {
     /// Runs until the hub thread drops its sender and everything was handed to the links.
-    pub fn run(mut self, jobs: &Receiver<Vec<Job>>) {
+    fn run(mut self, jobs: &Receiver<Vec<Job>>) {
         while let Ok(batch) = jobs.recv() {
             let mut done = 0;
             let mut next = Some(batch);

@@ -6,7 +6,10 @@
 //! It never parses, encodes, verifies, encrypts or touches a disk.
 
 use std::collections::HashMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, select};
@@ -68,8 +71,18 @@ impl HubThread {
         Self { hub, inbox, reports, fanout, store, readiness, peers: HashMap::new() }
     }
 
+    /// Starts the thread. `ended` is called on it at its end: with the store once the hub says that
+    /// everything is closed and committed, with `None` after a panic, which the panic hook has
+    /// reported: then nothing that the hub knows is to be trusted.
+    pub fn start(self, ended: impl FnOnce(Option<StoreHandle>) + Send + 'static) -> io::Result<()> {
+        Builder::new().name("hub".to_owned()).spawn(move || {
+            ended(catch_unwind(AssertUnwindSafe(|| self.run())).ok());
+        })?;
+        Ok(())
+    }
+
     /// Runs until the hub says that everything is closed and committed, and returns the store.
-    pub fn run(mut self) -> StoreHandle {
+    fn run(mut self) -> StoreHandle {
         let mut effects = Vec::new();
         let mut jobs = Vec::new();
         let mut stopped = false;

@@ -407,5 +407,4 @@ fn millis_since(epoch: Instant, at: Instant) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "link/tests.rs"]
 mod tests;

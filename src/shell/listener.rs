@@ -318,5 +318,4 @@ fn fold(peer: SocketAddr) -> SocketAddr {
 }
 
 #[cfg(test)]
-#[path = "listener_tests.rs"]
 mod tests;

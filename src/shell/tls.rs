@@ -122,5 +122,4 @@ pub fn server_config_from_pem(
 }
 
 #[cfg(test)]
-#[path = "tls_tests.rs"]
 mod tests;

@@ -414,5 +414,4 @@ fn close_message(payload: &[u8]) -> Result<Message<'_>, Violation> {
 }
 
 #[cfg(test)]
-#[path = "decoder_tests.rs"]
 mod tests;

@@ -280,5 +280,4 @@ fn has_token(headers: &[Header<'_>], name: &str, token: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "head_tests.rs"]
 mod tests;

@@ -1,3 +1,5 @@
+//! What `link` promises.
+
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::thread;

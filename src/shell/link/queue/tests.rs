@@ -1,3 +1,5 @@
+//! What `queue` promises.
+
 use super::*;
 use crate::shell::budget::Budget;
 use expect_test::{Expect, expect};

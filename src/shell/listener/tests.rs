@@ -1,3 +1,5 @@
+//! What `listener` promises.
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Mutex;

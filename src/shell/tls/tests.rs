@@ -1,3 +1,5 @@
+//! What `tls` promises.
+
 use super::*;
 use expect_test::{Expect, expect};
 

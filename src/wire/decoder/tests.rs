@@ -1,3 +1,5 @@
+//! What `decoder` promises.
+
 use super::*;
 
 /// A client frame: first byte as given, masked, lengths in their shortest form.

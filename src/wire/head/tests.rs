@@ -1,3 +1,5 @@
+//! What `head` promises.
+
 use super::*;
 use expect_test::{Expect, expect};
 
