@@ -9,16 +9,11 @@ use serde_json::json;
 
 use super::config::{Config, TlsConfig};
 use crate::base::limits::PAIRING_CODE_TTL;
+use crate::base::pairing_code;
 use crate::base::secret::Secret;
 use crate::hub::policy::Registration;
 use crate::hub::records::{DeviceState, DurableState};
 use crate::protocol::scope::Role;
-
-/// Letters and digits that nobody mistakes for one another; 32 of them, so five bits each.
-const CODE_ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
-/// Ten characters are 50 bits: at the ten guesses a minute that the rate limit allows, some
-/// 200 million years for half of them, and the code lives for ten minutes.
-const CODE_CHARACTERS: usize = 10;
 
 /// A one-time pairing code, while no operator is registered that could approve devices.
 pub(super) fn pairing_code(
@@ -33,10 +28,9 @@ pub(super) fn pairing_code(
     if !device.enabled || device.registration != Registration::Auto || has_operator {
         return Ok(None);
     }
-    let mut random = [0; CODE_CHARACTERS];
+    let mut random = [0; 32];
     getrandom::fill(&mut random)?;
-    let letter = |byte: &u8| char::from(CODE_ALPHABET[usize::from(byte % 32)]);
-    Ok(Some(Secret::new(random.iter().map(letter).collect::<String>())))
+    Ok(Some(pairing_code::from_random(random)))
 }
 
 /// Says on stdout that everything listens, and on stderr what to do next. A closed stdout or

@@ -27,6 +27,7 @@ use crate::protocol::peer::ProxyPolicy;
 use crate::shell::budget::Budget;
 use crate::shell::capacity::{Capacity, Machine};
 use crate::shell::clock;
+use crate::shell::control_socket::{CONTROL_SOCKET, ControlSocket};
 use crate::shell::dialogue::Shared;
 use crate::shell::fanout;
 use crate::shell::flusher::FlusherThread;
@@ -34,7 +35,7 @@ use crate::shell::hub_thread::{HubThread, Inbound};
 use crate::shell::listener::{self, ConnectionLimits, Listener, ListenerSetup};
 use crate::shell::readiness::Readiness;
 use crate::shell::registry::Registry;
-use crate::shell::service::GatewayService;
+use crate::shell::service::{GatewayService, OwnerService};
 use crate::shell::signals::{self, StopSignal};
 use crate::shell::store::{Store, StoreHandle, StoreReport};
 
@@ -71,13 +72,13 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let registry = Registry::new();
     let inbound = Budget::new(limits.inbound_bytes_total);
     let shared = shared(config, inbox.clone(), Arc::clone(&inbound), Arc::clone(&readiness));
-    let service = GatewayService {
+    let service = Arc::new(GatewayService {
         shared: Arc::new(shared),
         proxies: ProxyPolicy {
             trusted: config.trusted_proxies.clone(),
             public_hosts: config.public_hosts.clone(),
         },
-    };
+    });
     let setup = ListenerSetup {
         limits,
         inbound,
@@ -88,11 +89,15 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     };
     let _signals = signals::watch(move |signal| drop(wake.send(Wake::Signal(signal))))
         .map_err(io_error("cannot listen for signals"))?;
-    let mut listener = Listener::start(socket, Arc::new(service), setup)
-        .map_err(io_error("cannot start the listener"))?;
+    let owner = Arc::new(OwnerService(Arc::clone(&service)));
+    let mut control = ControlSocket::start(&config.state_dir, owner, &setup).map_err(io_error(
+        format_args!("cannot listen on {}", config.state_dir.join(CONTROL_SOCKET).display()),
+    ))?;
+    let mut listener =
+        Listener::start(socket, service, setup).map_err(io_error("cannot start the listener"))?;
     announce::listening(listener.address(), config, pairing_code.as_ref());
 
-    wait_and_stop(&woken, &inbox, &readiness, &registry, &mut listener)
+    wait_and_stop(&woken, &inbox, &readiness, &registry, &mut listener, &mut control)
 }
 
 /// How long the first commit may take before the port listens all the same, not ready.
@@ -109,6 +114,7 @@ fn wait_and_stop(
     readiness: &Readiness,
     registry: &Registry,
     listener: &mut Listener,
+    control: &mut ControlSocket,
 ) -> Result<(), StartError> {
     loop {
         match woken.recv() {
@@ -116,6 +122,7 @@ fn wait_and_stop(
                 log::info!("{signal}: stopping");
                 readiness.drain();
                 listener.stop();
+                control.stop();
                 let reason = "service restart".to_owned();
                 drop(inbox.send(Inbound::Input(Input::StopRequested { reason })));
             }

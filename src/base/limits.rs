@@ -84,10 +84,24 @@ pub const PAIRING_TTL: Duration = Duration::from_secs(5 * 60);
 /// How long a printed pairing code is good for.
 pub const PAIRING_CODE_TTL: Duration = Duration::from_secs(10 * 60);
 
+/// Characters of a pairing code, five bits each. Ten are 50 bits: at the ten guesses a minute that
+/// the rate limit allows, some 200 million years for half of them, and the code lives ten minutes.
+pub const PAIRING_CODE_CHARACTERS: usize = 10;
+
 /// Device records in all (approved, revoked): 10,000 of some 500 bytes are 5 MB.
 pub const DEVICES_MAX: usize = 10_000;
 /// Device tokens alive per device and role: the current one and the one before.
 pub const TOKENS_PER_DEVICE_MAX: usize = 2;
+/// How long the tokens before live on after `device.token.rotate`: time for a client to hear of
+/// the new one, or to sign.
+pub const TOKEN_ROTATION_GRACE: Duration = Duration::from_secs(5 * 60);
+/// Devices in one `device.pair.list`, last seen first. Each is shown twice, as some 700 bytes: 1,000
+/// are 1.4 MB, which fits the backlog of a peer.
+pub const DEVICES_LISTED_MAX: usize = 1_000;
+const _: () = assert!(DEVICES_LISTED_MAX * 2 * 700 < BACKLOG_BYTES_DEFAULT);
+
+/// Connections over the local control socket: a few people at their command lines.
+pub const CONTROL_CONNECTIONS_MAX: usize = 16;
 
 /// Addresses in the rate-limit table: 10,000 of some 100 bytes are 1 MB.
 pub const RATE_LIMIT_ADDRESSES_MAX: usize = 10_000;

@@ -5,5 +5,6 @@
 pub mod close_reason;
 pub mod ids;
 pub mod limits;
+pub mod pairing_code;
 pub mod secret;
 pub mod time;

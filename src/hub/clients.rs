@@ -16,6 +16,8 @@ pub(super) struct Client {
     pub(super) grant: Grant,
     /// `client.id`, for diagnostics.
     pub(super) client_id: String,
+    /// Whether its device has signed on this connection, and not only shown a token.
+    pub(super) has_signed: bool,
     /// The round trip of its last heartbeat.
     pub(super) rtt: Option<Duration>,
     /// Whether `Effect::Close` was emitted: nothing that it asks now could be answered.

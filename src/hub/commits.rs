@@ -21,6 +21,7 @@ use crate::hub::admission::Admission;
 use crate::hub::answers::Appended;
 use crate::hub::records::{AnswerKey, AnswerRecord, Change, DeviceRecord, TokenRecord};
 use crate::protocol::log_entry::LogRecord;
+use crate::protocol::reply::Reply;
 
 /// What a change costs beside its text.
 const CHANGE_OVERHEAD_BYTES: usize = 128;
@@ -35,6 +36,8 @@ pub(super) enum Waiter {
     Answer(AnswerKey),
     /// A `connect`.
     Admission(Box<Admission>),
+    /// A request whose answer is known, and stands once everything so far is on disk.
+    Reply { conn: ConnId, id: RequestId, reply: Reply },
 }
 
 /// Changes that become durable together.

@@ -1,9 +1,8 @@
 //! What a person decides about devices: approve, reject, revoke, forget
 //! (`docs/protocol.md`, "Registration").
 //!
-//! Called by the local command line and, later, by the verbs `device.pair.*`; whoever calls has
-//! found out on whose authority. Every change takes effect at once and is durable with the next
-//! commit.
+//! Called by the verbs `device.pair.*`, which have found out on whose authority. Every change takes
+//! effect at once and is durable with the next commit.
 
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{DeviceId, PairingId, UserName};
@@ -11,6 +10,7 @@ use crate::base::limits::DEVICES_MAX;
 use crate::base::secret::SecretHash;
 use crate::base::time::Moment;
 use crate::hub::effect::Effect;
+use crate::hub::pairing::Pairing;
 use crate::hub::records::{DeviceRecord, DeviceState};
 use crate::hub::{Hub, refusals};
 use crate::protocol::error::{ErrorCode, ProtocolError};
@@ -110,7 +110,7 @@ impl Hub {
         self.withdraw(&owner, effects);
     }
 
-    /// Turns a device that waits away; it may ask again.
+    /// Turns a device that waits away; it may ask again. Returns which it was.
     ///
     /// # Errors
     /// `NOT_FOUND` for a request that does not wait.
@@ -119,11 +119,11 @@ impl Hub {
         now: Moment,
         id: &PairingId,
         effects: &mut Vec<Effect>,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<DeviceId, ProtocolError> {
         let Some(pairing) = self.pairings.take(id) else { return Err(unknown_request()) };
         let resolved = pairing.resolved("rejected", now.unix_ms);
         effects.push(Effect::Broadcast(Event::PairResolved(resolved)));
-        Ok(())
+        Ok(pairing.ask.device)
     }
 
     /// Revokes a device: its tokens end and its connections are closed at once, and its key cannot
@@ -172,7 +172,7 @@ impl Hub {
 
     /// The requests that wait, as `device.pair.list` shows them.
     pub fn pending_pairings(&self) -> Vec<serde_json::Value> {
-        self.pairings.iter().map(super::pairing::Pairing::to_json).collect()
+        self.pairings.iter().map(Pairing::to_json).collect()
     }
 
     /// Writes a record, or that there is none any more, now or when the store has recovered.

@@ -65,6 +65,10 @@ impl Devices {
         self.by_id.get(id)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &DeviceRecord> {
+        self.by_id.values()
+    }
+
     /// The record of a device that may connect.
     pub(super) fn approved(&self, id: &DeviceId) -> Option<&DeviceRecord> {
         self.get(id).filter(|record| record.state == DeviceState::Approved)

@@ -31,6 +31,7 @@ impl Hub {
                 Waiter::Append { conn, id, appended } => {
                     self.respond(conn, id, Ok(appended.reply()), effects);
                 }
+                Waiter::Reply { conn, id, reply } => self.respond(conn, id, Ok(reply), effects),
                 Waiter::Answer(key) => {
                     let Some((appended, askers)) = self.answers.stored(&key) else { continue };
                     for (conn, id) in askers {
@@ -76,6 +77,9 @@ impl Hub {
             match waiter {
                 Waiter::Append { conn, id, .. } => {
                     self.respond(conn, id, Err(Box::new(refusals::not_stored())), effects);
+                }
+                Waiter::Reply { conn, id, .. } => {
+                    self.respond(conn, id, Err(Box::new(refusals::stored_later())), effects);
                 }
                 Waiter::Answer(key) => {
                     for (conn, id) in self.answers.failed(&key) {

@@ -193,6 +193,7 @@ impl Hub {
             Request::SystemPresence => self.system_presence(conn, id, effects),
             Request::LogsTail(ask) => self.logs_tail(conn, id, &ask, effects),
             Request::LogsAppend(append) => self.logs_append(now, conn, id, append, effects),
+            Request::Devices(ask) => self.device_request(now, conn, id, ask, effects),
         }
     }
 

@@ -95,6 +95,20 @@ impl RateLimiter {
         }
     }
 
+    /// Forgets everything about this address, or about all; returns how many were known.
+    pub(super) fn clear(&mut self, address: Option<IpAddr>) -> usize {
+        match address {
+            Some(address) => usize::from(self.take(address).is_some()),
+            None => {
+                let known = self.records.len();
+                self.records.clear();
+                self.unlocked.clear();
+                self.locked.clear();
+                known
+            }
+        }
+    }
+
     fn take(&mut self, address: IpAddr) -> Option<Record> {
         let record = self.records.remove(&address)?;
         self.index(&record).remove(&(record.forget_at, address));

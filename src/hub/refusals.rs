@@ -1,5 +1,6 @@
 //! The refusals of a `connect` that only the hub can decide, which no row of the table of
-//! connect errors names: the gateway is stopping, or cannot write down what it would promise.
+//! connect errors names: the gateway is stopping, or cannot write down what it would promise; and
+//! what requests hear then.
 //!
 //! Every row of that table is in `protocol::refusal`. Called by `admission`.
 
@@ -28,6 +29,16 @@ pub(super) fn not_stored() -> ProtocolError {
         "not stored: the gateway's store takes no writes right now",
     )
     .retry_after(millis(STORE_RETRY_AFTER))
+}
+
+/// What a decision about a device is answered with while the store fails: it holds all the same.
+/// Nothing is to be repeated.
+pub(super) fn stored_later() -> ProtocolError {
+    ProtocolError::new(
+        ErrorCode::Unavailable,
+        "in force, but not on disk yet: the gateway's store takes no writes right now",
+    )
+    .with_details(json!({ "inForce": true }))
 }
 
 /// What a `connect` is refused with whose device was changed while its commit ran. Close 1013.

@@ -129,6 +129,42 @@ impl Tokens {
         ended
     }
 
+    /// Lets the live tokens of a device and role end no later than this, and gives none of them
+    /// out again; returns those whose life this has cut.
+    pub(super) fn outdate(
+        &mut self,
+        device: &DeviceId,
+        role: Role,
+        ends_at_ms: u64,
+    ) -> Vec<TokenRecord> {
+        let Some(family) = self.families.get_mut(&(device.clone(), role)) else {
+            return Vec::new();
+        };
+        family.current = None;
+        let mut cut = Vec::new();
+        for hash in &family.live {
+            if let Some(record) = self.by_hash.get_mut(hash)
+                && ends_at_ms < record.expires_at_ms
+            {
+                record.expires_at_ms = ends_at_ms;
+                cut.push(record.clone());
+            }
+        }
+        cut
+    }
+
+    /// The live tokens of a device, oldest first.
+    pub(super) fn of_device(
+        &self,
+        device: &DeviceId,
+        role: Role,
+        unix_ms: u64,
+    ) -> impl Iterator<Item = &TokenRecord> {
+        let family = self.families.get(&(device.clone(), role));
+        let live = family.into_iter().flat_map(|family| &family.live);
+        live.filter_map(move |hash| self.find(hash, unix_ms))
+    }
+
     /// Ends one token.
     pub(super) fn end(&mut self, hash: &TokenHash) {
         self.unsaved.remove(hash);

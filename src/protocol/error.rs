@@ -75,6 +75,10 @@ impl ProtocolError {
     pub fn missing_scope(scope: &str) -> Self {
         Self::invalid(format!("missing scope: {scope}"))
     }
+    /// A method of the local control socket, called from elsewhere.
+    pub fn owner_only(method: &str) -> Self {
+        Self::invalid(format!("{method} is taken from the local control socket only"))
+    }
     /// Parameters that are not what `method` takes; `what` begins with the field's path.
     pub fn invalid_params(method: &str, what: &str) -> Self {
         Self::invalid(format!("invalid {method} params: {what}"))

@@ -32,6 +32,8 @@ pub struct Grant {
     pub device: Option<DeviceId>,
     /// Whose credential admitted it.
     pub user: UserName,
+    /// Whether it came over the local control socket.
+    pub is_owner: bool,
 }
 
 /// Everything that the answer to `connect` says.
@@ -55,7 +57,8 @@ pub struct Hello {
     pub health_version: u64,
     /// Milliseconds since the start.
     pub uptime_ms: u64,
-    /// How this peer was admitted: `device`, `device-token`, `token`, `password` or `none`.
+    /// How this peer was admitted: `device`, `device-token`, `token`, `password`,
+    /// `owner` or `none`.
     pub auth_mode: &'static str,
     /// `policy.maxPayload`, bytes.
     pub message_bytes_max: usize,

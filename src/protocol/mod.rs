@@ -20,6 +20,7 @@
 
 pub mod connect;
 pub mod device;
+pub mod devices;
 pub mod error;
 pub mod event;
 mod fields;

@@ -101,6 +101,7 @@ mod tests {
             origin: origin.map(str::to_owned),
             host: Some(host.to_owned()),
             tls,
+            is_owner: false,
         }
     }
 

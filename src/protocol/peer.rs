@@ -5,7 +5,7 @@
 //! [`Headers`]; this layer does not know the wire.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::protocol::host::{HostPort, fold};
 use crate::protocol::origin;
@@ -23,6 +23,9 @@ pub struct PeerContext {
     pub host: Option<String>,
     /// Whether this connection (or the trusted proxy's front) speaks TLS.
     pub tls: bool,
+    /// Whether it came over the local control socket, whose other end the kernel has named.
+    /// Nothing that a peer says makes it so.
+    pub is_owner: bool,
 }
 
 /// The headers of an upgrade that matter here.
@@ -74,6 +77,20 @@ impl PeerContext {
             origin: headers.origin.map(str::to_owned),
             host: headers.host.map(str::to_owned),
             tls,
+            is_owner: false,
+        }
+    }
+
+    /// The facts of a connection over the local control socket. Its `Origin`, if it sent one, is
+    /// still checked: no page has a business there.
+    pub fn owner(origin: Option<&str>) -> Self {
+        Self {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            local: true,
+            origin: origin.map(str::to_owned),
+            host: None,
+            tls: false,
+            is_owner: true,
         }
     }
 }

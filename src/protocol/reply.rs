@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::base::ids::Cursor;
+use crate::protocol::devices::DeviceReply;
 use crate::protocol::event::{PresenceEntry, push_presence};
 use crate::protocol::frame::{write_ok, write_success};
 use crate::protocol::json::{ObjectWriter, push_array, push_str};
@@ -28,6 +29,8 @@ pub enum Reply {
     Status(Status),
     /// `system-presence`
     Presence(Arc<[PresenceEntry]>),
+    /// `device.pair.*`, `device.token.*`, `auth.rateLimit.clear`
+    Devices(Box<DeviceReply>),
 }
 
 /// A page of the journal, oldest first.
@@ -79,6 +82,7 @@ pub fn write_reply(out: &mut Vec<u8>, id: &str, reply: &Reply) {
         Reply::Presence(entries) => {
             write_success(out, id, |out| push_array(out, entries.iter(), push_presence));
         }
+        Reply::Devices(reply) => write_success(out, id, |out| reply.write(out)),
     }
 }
 

@@ -8,12 +8,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::base::ids::{Cursor, SessionKey};
 use crate::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use crate::protocol::devices::DeviceRequest;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::fields::{Invalid, Object, Place};
 use crate::protocol::frame::RequestFrame;
 use crate::protocol::hello::Grant;
 use crate::protocol::log_entry::{Level, LogDraft};
-use crate::protocol::methods::{Method, logs_append, logs_tail};
+use crate::protocol::methods::{Method, devices, logs_append, logs_tail};
 use crate::protocol::scope::Role;
 
 /// A request whose frame, method, parameters and scope have been checked.
@@ -27,6 +28,8 @@ pub enum Request {
     LogsTail(LogsTail),
     /// `logs.append`
     LogsAppend(LogsAppend),
+    /// `device.pair.*`, `device.token.*`, `auth.rateLimit.clear`
+    Devices(DeviceRequest),
 }
 
 /// Parameters of `logs.tail`.
@@ -118,6 +121,12 @@ pub fn parse(
                 entries: logs_append::read(&params, agent, now_unix_ms).map_err(invalid)?,
             };
             Ok(Call::Request(Request::LogsAppend(append)))
+        }
+        Method::Devices(method) => {
+            let mut params = Object::empty(Place::Root, &devices::PARAMS);
+            params.fill(json).map_err(invalid)?;
+            let ask = devices::read(method, &params).map_err(invalid)?;
+            Ok(Call::Request(Request::Devices(ask)))
         }
     }
 }

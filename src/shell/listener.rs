@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -19,7 +19,6 @@ use rustix::net::{SendFlags, Shutdown, SocketFlags};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::base::ids::ConnId;
 use crate::base::limits::{
     ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, CONNECTION_STACK_BYTES, KERNEL_UNSENT_BYTES,
     LISTEN_BACKLOG,
@@ -87,10 +86,40 @@ pub struct Listener {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Ends an accept loop from another thread.
 #[derive(Debug)]
-struct Stopper {
+pub(super) struct Stopper {
     wake: OwnedFd,
     is_stopping: AtomicBool,
+}
+
+impl Stopper {
+    pub(super) fn new() -> io::Result<Arc<Self>> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Arc::new(Self { wake, is_stopping: AtomicBool::new(false) }))
+    }
+
+    pub(super) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+        // Full means that it is awake already.
+        let _awake = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// Waits for a connection at this socket, if there is one to wait at, or for the stop, at most
+    /// until `deadline`.
+    pub(super) fn wait(&self, socket: Option<BorrowedFd<'_>>, deadline: Option<Instant>) {
+        let timeout = deadline.map(|deadline| timespec(deadline, clock::instant()));
+        let wake = PollFd::new(&self.wake, PollFlags::IN);
+        // Interrupted or not, the loop looks again.
+        let _looks_again = match &socket {
+            Some(socket) => poll(&mut [wake, PollFd::new(socket, PollFlags::IN)], timeout.as_ref()),
+            None => poll(&mut [wake], timeout.as_ref()),
+        };
+    }
 }
 
 /// Binds a listening socket; port 0 picks one. What accepted sockets inherit is set here, once:
@@ -122,8 +151,7 @@ impl Listener {
             preauth_connections_per_address: limits.preauth_connections_per_address,
         });
         let backlog = Budget::new(limits.backlog_bytes_total);
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let stopper = Arc::new(Stopper { wake, is_stopping: AtomicBool::new(false) });
+        let stopper = Stopper::new()?;
         let acceptor = Acceptor {
             socket,
             service,
@@ -140,7 +168,6 @@ impl Listener {
             registry: setup.registry,
             tls: setup.tls,
             handshake: limits.handshake,
-            last_conn: 0,
         };
         let thread =
             thread::Builder::new().name("listener".to_owned()).spawn(move || acceptor.run())?;
@@ -177,9 +204,7 @@ impl Listener {
     /// Ends the accept loop and closes the listening socket; live connections go on. Returns
     /// when it has ended.
     pub fn stop(&mut self) {
-        self.stopper.is_stopping.store(true, Ordering::Release);
-        // Full means that it is awake already.
-        let _awake = rustix::io::write(&self.stopper.wake, &1_u64.to_ne_bytes());
+        self.stopper.stop();
         if let Some(thread) = self.thread.take() {
             // Its panic has been reported by the panic hook.
             let _reported = thread.join();
@@ -203,13 +228,12 @@ struct Acceptor<S> {
     registry: Arc<Registry>,
     tls: Option<Arc<ServerConfig>>,
     handshake: Duration,
-    last_conn: u64,
 }
 
 impl<S: Service> Acceptor<S> {
-    fn run(mut self) {
+    fn run(self) {
         let mut backoff = ACCEPT_BACKOFF_MIN;
-        while !self.stopper.is_stopping.load(Ordering::Acquire) {
+        while !self.stopper.is_stopping() {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             match rustix::net::acceptfrom_with(&self.socket, flags) {
                 Ok((socket, Some(peer))) => {
@@ -219,29 +243,19 @@ impl<S: Service> Acceptor<S> {
                     }
                 }
                 Ok((_, None)) | Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(Errno::AGAIN) => self.wait(true, None),
+                Err(Errno::AGAIN) => self.stopper.wait(Some(self.socket.as_fd()), None),
                 // No descriptor, no memory, a firewall's EPERM, an error of the network that
                 // belongs to a single connection (accept(2)): none is a reason to end.
                 Err(error) => {
                     log::warn!("accepting connections fails: {error}");
-                    self.wait(false, Some(clock::instant() + backoff));
+                    self.stopper.wait(None, Some(clock::instant() + backoff));
                     backoff = (backoff * 2).min(ACCEPT_BACKOFF_MAX);
                 }
             }
         }
     }
 
-    /// Waits for a connection (if it is to) or for the stop, at most until `deadline`.
-    fn wait(&self, for_connections: bool, deadline: Option<Instant>) {
-        let timeout = deadline.map(|deadline| timespec(deadline, clock::instant()));
-        let wake = PollFd::new(&self.stopper.wake, PollFlags::IN);
-        let events = if for_connections { PollFlags::IN } else { PollFlags::empty() };
-        let mut fds = [wake, PollFd::new(&self.socket, events)];
-        // Interrupted or not, the loop looks again.
-        let _looks_again = poll(&mut fds, timeout.as_ref());
-    }
-
-    fn take(&mut self, socket: OwnedFd, peer: SocketAddr) {
+    fn take(&self, socket: OwnedFd, peer: SocketAddr) {
         let address = (!self.service.is_proxy(peer.ip())).then_some(peer.ip());
         let refused = match self.admission.admit(address) {
             Ok(slot) => match self.spawn(socket, peer, slot) {
@@ -258,14 +272,8 @@ impl<S: Service> Acceptor<S> {
 
     /// Starts the connection's thread. Where there is none to be had, the socket comes back if it
     /// still can.
-    fn spawn(
-        &mut self,
-        socket: OwnedFd,
-        peer: SocketAddr,
-        slot: Slot,
-    ) -> Result<(), Option<OwnedFd>> {
-        self.last_conn += 1;
-        let conn = ConnId(self.last_conn);
+    fn spawn(&self, socket: OwnedFd, peer: SocketAddr, slot: Slot) -> Result<(), Option<OwnedFd>> {
+        let conn = self.registry.new_conn();
         let link = Link::new(conn, socket, Arc::clone(&self.link_setup), slot);
         let arrival = Arrival {
             peer,

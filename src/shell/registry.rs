@@ -4,6 +4,7 @@
 //! Does not close anything by itself. Called by the listener and by whoever stops the process.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -17,6 +18,8 @@ use crate::shell::link::Link;
 pub struct Registry {
     links: Mutex<HashMap<ConnId, Arc<Link>>>,
     emptied: Condvar,
+    /// The number of the newest connection.
+    last_conn: AtomicU64,
 }
 
 /// A connection's entry; removed on drop.
@@ -30,6 +33,11 @@ impl Registry {
     /// An empty table.
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// A name for a new connection, whichever socket it comes from.
+    pub fn new_conn(&self) -> ConnId {
+        ConnId(self.last_conn.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// Enters a link for as long as the registration lives.

@@ -65,12 +65,7 @@ impl Service for GatewayService {
         peer: SocketAddr,
         is_tls: bool,
     ) -> Result<Dialogue, HttpResponse> {
-        let mut random = [0; NONCE_BYTES];
-        if getrandom::fill(&mut random).is_err() {
-            return Err(HttpResponse::text(503, "no randomness for a challenge"));
-        }
-        let context = self.context(head, peer, is_tls);
-        Ok(Dialogue::new(Arc::clone(&self.shared), conn, context, encode_nonce(&random)))
+        self.dialogue(conn, self.context(head, peer, is_tls))
     }
 
     fn is_proxy(&self, address: IpAddr) -> bool {
@@ -108,6 +103,15 @@ impl Service for GatewayService {
 }
 
 impl GatewayService {
+    /// A dialogue with a peer of whom this is known.
+    fn dialogue(&self, conn: ConnId, context: PeerContext) -> Result<Dialogue, HttpResponse> {
+        let mut random = [0; NONCE_BYTES];
+        if getrandom::fill(&mut random).is_err() {
+            return Err(HttpResponse::text(503, "no randomness for a challenge"));
+        }
+        Ok(Dialogue::new(Arc::clone(&self.shared), conn, context, encode_nonce(&random)))
+    }
+
     fn context(&self, head: &Head, peer: SocketAddr, is_tls: bool) -> PeerContext {
         let forwarded_for: Vec<&str> = head.headers_named("x-forwarded-for").collect();
         let headers = Headers {
@@ -119,5 +123,36 @@ impl GatewayService {
             any_forwarding_header: head.is_forwarded(),
         };
         PeerContext::derive(peer.ip(), &headers, is_tls, &self.proxies)
+    }
+}
+
+/// The same gateway as its owner sees it, over the control socket. Its peers have no address: the
+/// one that the traits ask for is the loopback's.
+#[derive(Debug)]
+pub struct OwnerService(pub Arc<GatewayService>);
+
+impl Service for OwnerService {
+    type Handler = Dialogue;
+
+    fn http(&self, head: &Head, peer: SocketAddr, is_tls: bool) -> HttpResponse {
+        self.0.http(head, peer, is_tls)
+    }
+
+    fn upgrade(
+        &self,
+        conn: ConnId,
+        head: &Head,
+        _peer: SocketAddr,
+        _is_tls: bool,
+    ) -> Result<Dialogue, HttpResponse> {
+        self.0.dialogue(conn, PeerContext::owner(head.origin()))
+    }
+
+    fn ended(&self, conn: ConnId, peer: SocketAddr, reason: &CloseReason) {
+        self.0.ended(conn, peer, reason);
+    }
+
+    fn refused(&self, peer: SocketAddr, refusal: Refusal) {
+        self.0.refused(peer, refusal);
     }
 }

@@ -19,7 +19,7 @@ use openclaw_gateway::protocol::scope::ScopeSet;
 use serde_json::Value;
 
 use crate::samples::{
-    NOW, agent, captured, events, hello, operator, parse_frame, replies, written,
+    NOW, agent, captured, events, hello, operator, owner, parse_frame, replies, written,
 };
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
@@ -95,9 +95,12 @@ fn every_request_on_the_page_is_taken_and_every_method_has_one() {
         if parsed.method == "connect" {
             parse_connect(&parsed).unwrap_or_else(|refusal| panic!("{refusal:?} for {text}"));
         } else {
-            let grant = match parsed.method.starts_with("logs.append") {
-                true => agent("agent1"),
-                false => operator(ScopeSet::READ),
+            let grant = match &*parsed.method {
+                "logs.append" => agent("agent1"),
+                "device.pair.forget" | "device.pair.code" => owner(),
+                "auth.rateLimit.clear" => operator(ScopeSet::ADMIN),
+                method if method.starts_with("device.") => operator(ScopeSet::PAIRING),
+                _ => operator(ScopeSet::READ),
             };
             parse(&parsed, &grant, NOW).unwrap_or_else(|error| panic!("{error:?} for {text}"));
         }
@@ -141,6 +144,7 @@ fn every_method_and_every_event_has_its_row() {
             Access::Everyone => "everyone".to_owned(),
             Access::Scope(scope) => format!("`{scope}`"),
             Access::AgentOr(scope) => format!("agents, `{scope}`"),
+            Access::Owner => "the owner, over the control socket".to_owned(),
         };
         assert_row(&[&format!("`{name}`"), &who]);
     }

@@ -15,11 +15,13 @@ use openclaw_gateway::protocol::request::{self, Call, Request};
 use openclaw_gateway::protocol::scope::{Role, ScopeSet};
 use serde_json::{Value, json};
 
+use crate::device_samples::device_replies;
+
 /// The moment of every sample: 2026-11-22T18:43:42.123Z.
 pub(crate) const NOW: u64 = 1_795_373_022_123;
 
 /// The device of the captured frames.
-const DEVICE: &str = "d30fef5b7c189fbbeb6d11f6d637c0e300e03703c25bfab4e4241dd7c4f710ce";
+pub(crate) const DEVICE: &str = "d30fef5b7c189fbbeb6d11f6d637c0e300e03703c25bfab4e4241dd7c4f710ce";
 
 /// The frames that a real Mission Control 2.3.0 sent, in order.
 pub(crate) fn captured() -> Vec<Value> {
@@ -46,6 +48,7 @@ pub(crate) fn operator(scopes: ScopeSet) -> Grant {
         agent: None,
         device: Some(DeviceId::new(DEVICE)),
         user: UserName::new("default"),
+        is_owner: false,
     }
 }
 
@@ -56,6 +59,7 @@ pub(crate) fn agent(name: &str) -> Grant {
         agent: Some(AgentName::new(name)),
         device: Some(DeviceId::new("device-550e8400-e29b-41d4")),
         user: UserName::new("default"),
+        is_owner: false,
     }
 }
 
@@ -181,6 +185,14 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
         ),
         ("presence-1", Reply::Presence(presence())),
     ]
+    .into_iter()
+    .chain(device_replies())
+    .collect()
+}
+
+/// The one who comes over the control socket.
+pub(crate) fn owner() -> Grant {
+    Grant { device: None, is_owner: true, ..operator(ScopeSet::ADMIN) }
 }
 
 pub(crate) fn session(key: &str) -> SessionKey {

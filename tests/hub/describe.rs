@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use openclaw_gateway::hub::effect::{Diagnostic, DiagnosticValue};
 use openclaw_gateway::hub::records::Change;
+use openclaw_gateway::protocol::devices::DeviceReply;
 use openclaw_gateway::protocol::reply::Reply;
 
 pub(crate) fn describe_reply(reply: &Reply) -> String {
@@ -38,6 +39,41 @@ pub(crate) fn describe_reply(reply: &Reply) -> String {
                 .collect();
             format!("presence {}", entries.join(", "))
         }
+        Reply::Devices(reply) => describe_device_reply(reply),
+    }
+}
+
+fn describe_device_reply(reply: &DeviceReply) -> String {
+    match reply {
+        DeviceReply::List(list) => {
+            let pending: Vec<_> =
+                list.pending.iter().filter_map(|pairing| pairing["deviceId"].as_str()).collect();
+            let devices: Vec<_> = list
+                .devices
+                .iter()
+                .map(|device| {
+                    let state = if device.is_revoked { "revoked" } else { "approved" };
+                    let here = if device.is_connected { " here" } else { "" };
+                    format!("{} {state}{here} {} tokens", device.id, device.tokens.len())
+                })
+                .collect();
+            format!("pending [{}] devices [{}]", pending.join(", "), devices.join(", "))
+        }
+        DeviceReply::Approved { device, .. } => {
+            format!("approved {} {} [{}]", device.id, device.role, device.scopes)
+        }
+        DeviceReply::Rejected { device, .. } => format!("rejected {device}"),
+        DeviceReply::Removed { device, .. } => format!("removed {device}"),
+        DeviceReply::Forgotten(device) => format!("forgotten {device}"),
+        DeviceReply::Code { code, .. } => format!("code of {}", code.expose().len()),
+        DeviceReply::Rotated { device, role, bearer, .. } => {
+            let given = if bearer.is_some() { "given" } else { "kept" };
+            format!("rotated {device} {role}, token {given}")
+        }
+        DeviceReply::TokensRevoked { device, role, .. } => {
+            format!("tokens of {device} {role} revoked")
+        }
+        DeviceReply::RateLimitCleared(count) => format!("cleared {count}"),
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn operator() -> Peer {
             origin: None,
             host: Some("localhost:8080".to_owned()),
             tls: false,
+            is_owner: false,
         },
         proof: DeviceProof::Absent,
     }

@@ -4,10 +4,12 @@
 //! the table, a variant of `request::Request` and, if it has parameters, a file here.
 //! Called by `request`, and by `hello` for the list of methods.
 
+use crate::protocol::devices::DeviceMethod;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::hello::Grant;
 use crate::protocol::scope::{Role, ScopeSet};
 
+pub(super) mod devices;
 pub(super) mod logs_append;
 pub(super) mod logs_tail;
 
@@ -26,6 +28,8 @@ pub enum Method {
     LogsTail,
     /// `logs.append`
     LogsAppend,
+    /// `device.pair.*`, `device.token.*`, `auth.rateLimit.clear`
+    Devices(DeviceMethod),
 }
 
 /// Who may call a method.
@@ -37,6 +41,8 @@ pub enum Access {
     Scope(ScopeSet),
     /// Every agent, and whoever has this scope.
     AgentOr(ScopeSet),
+    /// Whoever comes over the local control socket, and nobody else.
+    Owner,
 }
 
 struct Row {
@@ -47,7 +53,7 @@ struct Row {
 }
 
 /// `ping` stands first: it is the most frequent, and rows are compared in order.
-const TABLE: [Row; 6] = [
+const TABLE: [Row; 15] = [
     Row { method: Method::Ping, name: "ping", aliases: &[], access: Access::Everyone },
     Row {
         method: Method::LogsAppend,
@@ -74,6 +80,60 @@ const TABLE: [Row; 6] = [
         aliases: &[],
         access: Access::Scope(ScopeSet::READ),
     },
+    Row {
+        method: Method::Devices(DeviceMethod::List),
+        name: "device.pair.list",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::PAIRING),
+    },
+    Row {
+        method: Method::Devices(DeviceMethod::Approve),
+        name: "device.pair.approve",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::PAIRING),
+    },
+    Row {
+        method: Method::Devices(DeviceMethod::Reject),
+        name: "device.pair.reject",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::PAIRING),
+    },
+    Row {
+        method: Method::Devices(DeviceMethod::Remove),
+        name: "device.pair.remove",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::PAIRING),
+    },
+    Row {
+        method: Method::Devices(DeviceMethod::RotateToken),
+        name: "device.token.rotate",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::PAIRING),
+    },
+    Row {
+        method: Method::Devices(DeviceMethod::RevokeTokens),
+        name: "device.token.revoke",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::PAIRING),
+    },
+    Row {
+        method: Method::Devices(DeviceMethod::Forget),
+        name: "device.pair.forget",
+        aliases: &[],
+        access: Access::Owner,
+    },
+    Row {
+        method: Method::Devices(DeviceMethod::OfferCode),
+        name: "device.pair.code",
+        aliases: &[],
+        access: Access::Owner,
+    },
+    Row {
+        method: Method::Devices(DeviceMethod::ClearRateLimit),
+        name: "auth.rateLimit.clear",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
 ];
 
 impl Method {
@@ -94,6 +154,7 @@ impl Method {
             Self::SystemPresence => "system-presence",
             Self::LogsTail => "logs.tail",
             Self::LogsAppend => "logs.append",
+            Self::Devices(method) => method.name(),
         }
     }
 
@@ -113,6 +174,8 @@ impl Method {
             Access::AgentOr(_) if grant.role == Role::Agent && grant.agent.is_some() => {
                 return Ok(());
             }
+            Access::Owner if grant.is_owner => return Ok(()),
+            Access::Owner => return Err(ProtocolError::owner_only(self.name())),
             Access::AgentOr(needed) | Access::Scope(needed) => needed,
         };
         if grant.scopes.contains(needed) {

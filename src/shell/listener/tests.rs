@@ -13,6 +13,7 @@ use tungstenite::{Message, WebSocket};
 
 use super::*;
 use crate::base::close_reason::CloseReason;
+use crate::base::ids::ConnId;
 use crate::shell::connection::{Flow, Handler};
 use crate::shell::flusher::FlusherThread;
 use crate::shell::link::{Class, Outgoing};
