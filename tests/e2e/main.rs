@@ -15,7 +15,9 @@
 mod kit;
 
 mod config;
+mod control_socket;
 mod crash;
+mod devices;
 mod disk;
 mod handshake_backend;
 mod handshake_mission_control;

@@ -10,6 +10,7 @@
 mod admission;
 mod describe;
 mod device_admin;
+mod device_verbs;
 mod durability;
 mod heartbeat;
 mod history;
@@ -20,6 +21,7 @@ mod policies;
 mod presence;
 mod rate_limit;
 mod registration;
+mod short_histories;
 mod sim;
 mod stopping;
 mod tokens;

@@ -50,6 +50,13 @@ pub(crate) fn operator() -> Peer {
     }
 }
 
+/// Whoever connects over the control socket.
+pub(crate) fn owner() -> Peer {
+    let mut peer = operator();
+    peer.context = PeerContext::owner(None);
+    peer
+}
+
 /// An agent on this machine with a device of the same name.
 pub(crate) fn agent(name: &str) -> Peer {
     let mut peer = operator().device(name);

@@ -317,6 +317,9 @@ impl Sim {
     }
 
     fn write(&mut self, effect: &Effect) {
+        if self.shown.is_empty() {
+            return;
+        }
         let (kind, text) = self.describe(effect);
         if self.shown.contains(kind) {
             self.line(&text);

@@ -75,14 +75,17 @@ impl Hub {
         Ok(Answer::Stored(DeviceReply::Approved { request, device }))
     }
 
-    /// A device may approve a new key of its own, for what it has, but never more for itself.
+    /// A device that has signed may approve a new key of its own, for what it has, but never more
+    /// for itself. One that only showed a token may not: that may be stolen, and a key would
+    /// outlive it.
     fn check_not_for_itself(&self, caller: &Caller, ask: &Ask) -> Result<(), ProtocolError> {
         let has = |record: &DeviceRecord| {
             record.role == ask.role
                 && record.scopes.contains(ask.scopes)
                 && record.agent == ask.agent
         };
-        if !caller.is(&ask.device) || self.devices.approved(&ask.device).is_some_and(has) {
+        let may = caller.has_signed && self.devices.approved(&ask.device).is_some_and(has);
+        if may || !caller.is(&ask.device) {
             return Ok(());
         }
         Err(ProtocolError::invalid("a device cannot approve more for itself; ask another operator"))

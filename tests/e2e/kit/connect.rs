@@ -68,6 +68,14 @@ impl<'a> Connect<'a> {
         Self::new(client, Some("operator"), &scopes).protocols(3, 3).secret(SECRET)
     }
 
+    /// A client that presents nothing at all.
+    pub(crate) fn bare() -> Self {
+        let client = json!({
+            "id": "e2e-bare", "version": "1.0.0", "platform": "linux", "mode": "cli",
+        });
+        Self::new(client, Some("operator"), &["operator.admin"])
+    }
+
     /// Mission Control 2.3.0 in a browser, with exactly the parameters that it sends.
     pub(crate) fn mission_control(device: &'a Device) -> Self {
         let client = json!({

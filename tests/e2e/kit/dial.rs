@@ -1,14 +1,15 @@
 //! Opening connections to a gateway: TCP, TLS, and the WebSocket upgrade with chosen headers.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tungstenite::HandshakeError;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
@@ -18,16 +19,32 @@ use super::{Client, PATIENCE};
 
 /// A connection about to be opened.
 pub(crate) struct Dial {
-    address: SocketAddr,
+    target: Target,
     tls: Option<Arc<ClientConfig>>,
     path: String,
     headers: Vec<(&'static str, String)>,
     receive_buffer: Option<usize>,
 }
 
+/// Where a gateway listens.
+#[derive(Clone, Debug)]
+enum Target {
+    Port(SocketAddr),
+    ControlSocket(PathBuf),
+}
+
 impl Dial {
     pub(crate) fn new(address: SocketAddr, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { address, tls, path: "/".to_owned(), headers: Vec::new(), receive_buffer: None }
+        Self::to(Target::Port(address), tls)
+    }
+
+    /// To the control socket at this path.
+    pub(crate) fn control(path: PathBuf) -> Self {
+        Self::to(Target::ControlSocket(path), None)
+    }
+
+    fn to(target: Target, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self { target, tls, path: "/".to_owned(), headers: Vec::new(), receive_buffer: None }
     }
 
     pub(crate) fn path(mut self, path: &str) -> Self {
@@ -63,7 +80,11 @@ impl Dial {
     /// Opens a WebSocket, or says why not: an HTTP status (`"HTTP 404"`), or what broke.
     pub(crate) fn try_open(self) -> Result<Client, String> {
         let scheme = if self.tls.is_some() { "wss" } else { "ws" };
-        let url = format!("{scheme}://{}{}", self.address, self.path);
+        let host = match &self.target {
+            Target::Port(address) => address.to_string(),
+            Target::ControlSocket(_) => "localhost".to_owned(),
+        };
+        let url = format!("{scheme}://{host}{}", self.path);
         let mut request = url.as_str().into_client_request().map_err(|e| e.to_string())?;
         for (name, value) in &self.headers {
             request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
@@ -83,13 +104,22 @@ impl Dial {
 
     /// Opens the byte stream alone, for HTTP and for peers that speak no WebSocket.
     pub(crate) fn stream(&self) -> io::Result<(Stream, Control)> {
-        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None)?;
-        if let Some(bytes) = self.receive_buffer {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        socket.connect_timeout(&self.address.into(), PATIENCE)?;
-        let socket = TcpStream::from(socket);
-        socket.set_nodelay(true)?;
+        let socket = match &self.target {
+            Target::Port(address) => {
+                let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
+                if let Some(bytes) = self.receive_buffer {
+                    socket.set_recv_buffer_size(bytes)?;
+                }
+                socket.connect_timeout(&(*address).into(), PATIENCE)?;
+                socket.set_tcp_nodelay(true)?;
+                socket
+            }
+            Target::ControlSocket(path) => {
+                let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+                socket.connect(&SockAddr::unix(path)?)?;
+                socket
+            }
+        };
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         let muted = Arc::new(AtomicBool::new(false));
@@ -98,7 +128,10 @@ impl Dial {
         let stream = match &self.tls {
             None => Stream::Plain(tap),
             Some(config) => {
-                let name = ServerName::from(self.address.ip());
+                let Target::Port(address) = &self.target else {
+                    unreachable!("the control socket speaks no TLS")
+                };
+                let name = ServerName::from(address.ip());
                 let connection =
                     ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
                 Stream::Tls(Box::new(StreamOwned::new(connection, tap)))
@@ -111,7 +144,7 @@ impl Dial {
 /// What a client can do to its socket from beside the protocol.
 #[derive(Debug)]
 pub(crate) struct Control {
-    socket: TcpStream,
+    socket: Socket,
     muted: Arc<AtomicBool>,
 }
 
@@ -132,7 +165,7 @@ impl Control {
 /// A TCP socket whose writes can be made to vanish.
 #[derive(Debug)]
 pub(crate) struct Tap {
-    socket: TcpStream,
+    socket: Socket,
     muted: Arc<AtomicBool>,
 }
 

@@ -152,6 +152,24 @@ impl Gateway {
         Dial::new(self.address(), self.tls.as_ref().map(|tls| Arc::clone(&tls.client)))
     }
 
+    /// Where the control socket is.
+    pub(crate) fn control_path(&self) -> PathBuf {
+        self.dir().join("state/control.sock")
+    }
+
+    /// A connection to the control socket, about to be opened.
+    pub(crate) fn dial_control(&self) -> Dial {
+        Dial::control(self.control_path())
+    }
+
+    /// The owner, over the control socket.
+    #[track_caller]
+    pub(crate) fn owner(&self) -> Client {
+        let mut client = self.dial_control().open();
+        client.admitted(&Connect::bare());
+        client
+    }
+
     /// An operator with every scope: the shared secret and no device.
     #[track_caller]
     pub(crate) fn operator(&self) -> Client {
