@@ -39,6 +39,7 @@ pub(super) struct Admission {
     pub(super) conn: ConnId,
     request: RequestId,
     protocol: u8,
+    role_sent: &'static str,
     client: connect::Client,
     peer: PeerContext,
     pub(super) grant: Grant,
@@ -78,6 +79,9 @@ impl Hub {
         }
         if asked.peer.is_owner {
             return Self::admission_as_owner(asked);
+        }
+        if !self.announced_ready {
+            return Err(Box::new(Refusal::starting()));
         }
         let address = asked.peer.address;
         if let Some(left) = self.limiter.locked_for(now.at, address)
@@ -188,7 +192,7 @@ impl Hub {
             return Ok(Admission::new(asked, grant, "none"));
         }
         if presented.pointless_token {
-            return Err(Box::new(Refusal::token_mismatch()));
+            return Err(Box::new(Refusal::token_not_configured()));
         }
         if !auth.devices_enabled || (secret_would_do && !auth.secrets.is_empty()) {
             let takes_tokens = auth.secrets.iter().any(|secret| secret.kind == SecretKind::Token);
@@ -265,6 +269,9 @@ impl Hub {
             return Err(Box::new(Refusal::device_identity_required()));
         }
         let connect = &asked.connect;
+        if connect.role == Role::Agent && !secret.scopes.contains(ScopeSet::WRITE) {
+            return Err(Box::new(Refusal::agent_needs_write()));
+        }
         let grant = Grant {
             role: connect.role,
             scopes: grantable(asked_or_default(connect), secret.scopes),
@@ -362,6 +369,7 @@ impl Hub {
             id: admission.request,
             protocol: admission.protocol,
             conn,
+            role_sent: admission.role_sent,
             grant: admission.grant,
             token: admission.token.map(|(token, _)| token),
             presence,
@@ -412,6 +420,11 @@ impl Admission {
             conn: asked.conn,
             request: asked.connect.id.clone(),
             protocol: asked.connect.protocol,
+            role_sent: match grant.role {
+                role if role == asked.connect.role => asked.connect.role_sent,
+                // A connect by token alone takes the token's.
+                role => role.as_str(),
+            },
             client: asked.connect.client.clone(),
             peer: asked.peer.clone(),
             grant,

@@ -69,7 +69,7 @@ pub(super) struct Commits {
     /// Changes that matter little and go along with the next commit.
     lazy: Vec<Change>,
     /// What a failing disk may have kept although it was refused: goes along with every commit
-    /// until one of them is on disk. Bounded by what two commits hold, for each failure in a row.
+    /// until one of them is on disk, and is reason enough for one. Bounded by what two commits hold, for each failure in a row.
     unwanted: Vec<Change>,
     /// How many of these are with the store.
     unwanted_in_flight: usize,
@@ -95,7 +95,13 @@ impl Commits {
 
     /// Whether nothing is with the store and nothing waits for it.
     pub(super) fn is_idle(&self) -> bool {
-        self.in_flight.is_none() && self.gathering.is_empty()
+        self.in_flight.is_none()
+            && self.gathering.is_empty()
+            && !(self.healthy && self.has_unwanted())
+    }
+
+    fn has_unwanted(&self) -> bool {
+        !self.unwanted.is_empty()
     }
 
     /// What is not on disk yet.
@@ -180,7 +186,8 @@ impl Commits {
 
     /// Whether a commit can be handed to the store now.
     pub(super) fn wants_dispatch(&self) -> bool {
-        self.healthy && self.in_flight.is_none() && !self.gathering.is_empty()
+        let has_work = !self.gathering.is_empty() || self.has_unwanted();
+        self.healthy && self.in_flight.is_none() && has_work
     }
 
     /// The next commit.

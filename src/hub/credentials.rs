@@ -10,8 +10,8 @@ use crate::base::secret::{Secret, SecretHash};
 use crate::hub::pairing::Pairings;
 use crate::hub::policy::{AuthPolicy, SecretKind, SharedSecret};
 use crate::hub::rate_limit::Credential;
-use crate::hub::tokens::{TOKEN_PREFIX, TokenHash, Tokens};
-use crate::protocol::connect::Connect;
+use crate::hub::tokens::{TokenHash, Tokens};
+use crate::protocol::connect::{Connect, is_device_token};
 
 /// How what was presented came out.
 #[derive(Debug, Default)]
@@ -37,7 +37,9 @@ pub(super) struct Presented {
 /// Whether a `connect` presents anything that could be guessed at: a shared secret or a pairing
 /// code. A device token of 256 random bits cannot.
 pub(super) fn presents_guessable(connect: &Connect) -> bool {
-    connect.auth_token.is_some() || connect.password.is_some() || connect.pairing_code.is_some()
+    connect.auth_token.as_ref().is_some_and(|token| !is_device_token(token))
+        || connect.password.is_some()
+        || connect.pairing_code.is_some()
 }
 
 /// Compares all of it. Without `devices_enabled` tokens and codes are not looked at.
@@ -76,7 +78,7 @@ pub(super) fn evaluate(
         && by_token.is_none()
         && presented.token.is_none_or(|found| found != token.hash().0)
     {
-        let is_ours = auth.devices_enabled && token.expose().starts_with(TOKEN_PREFIX);
+        let is_ours = auth.devices_enabled && is_device_token(token);
         presented.wrong_device_token |= is_ours && presented.token.is_none();
         presented.wrong_token = !is_ours && !auth.secrets.is_empty();
         presented.pointless_token = !is_ours && auth.secrets.is_empty();

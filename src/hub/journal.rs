@@ -207,6 +207,9 @@ impl Journal {
     }
 }
 
+/// What an entry's id, cursor and punctuation add to a page.
+const PAGE_ENTRY_BYTES: usize = 64;
+
 /// What is left of a page's limits.
 struct Room {
     entries: usize,
@@ -221,7 +224,8 @@ impl Room {
 
     /// Whether this entry still fits; the first always does.
     fn takes(&mut self, draft: &LogDraft) -> bool {
-        let bytes = draft.body.len();
+        // Each entry stands in the answer twice: as an object, and as a line to read.
+        let bytes = 2 * draft.body.len() + PAGE_ENTRY_BYTES;
         if !self.empty && (self.entries == 0 || bytes > self.bytes) {
             return false;
         }

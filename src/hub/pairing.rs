@@ -15,6 +15,7 @@ use crate::base::limits::{PAIRING_CODE_TTL, PAIRING_TTL, PAIRINGS_MAX, PAIRINGS_
 use crate::base::secret::SecretHash;
 use crate::base::time::Moment;
 use crate::hub::millis;
+use crate::hub::records::DeviceRecord;
 use crate::protocol::device::PublicKey;
 use crate::protocol::refusal::PairingReason;
 use crate::protocol::scope::{Role, ScopeSet};
@@ -50,6 +51,7 @@ impl Pairing {
         let mut shown = json!({
             "requestId": self.id.as_str(),
             "deviceId": ask.device.as_str(),
+            "publicKey": ask.public_key.to_base64url(),
             "reason": ask.reason.as_str(),
             "role": ask.role.as_str(),
             "scopes": ask.scopes.names().collect::<Vec<_>>(),
@@ -173,6 +175,17 @@ impl Pairings {
     /// Takes a request that was decided.
     pub(super) fn take(&mut self, id: &PairingId) -> Option<Pairing> {
         let index = self.waiting.iter().position(|pairing| pairing.id == *id)?;
+        self.waiting.remove(index)
+    }
+
+    /// Takes the request of a device that is now approved for all that it asked for, by something
+    /// else than a person's answer.
+    pub(super) fn take_answered(&mut self, device: &DeviceRecord) -> Option<Pairing> {
+        let index = self.waiting.iter().position(|pairing| {
+            let ask = &pairing.ask;
+            (&ask.device, ask.public_key, ask.role) == (&device.id, device.public_key, device.role)
+                && device.scopes.contains(ask.scopes)
+        })?;
         self.waiting.remove(index)
     }
 

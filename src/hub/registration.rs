@@ -118,7 +118,7 @@ impl Hub {
             // Its sponsor cannot give more than it has; so be it.
             return Ok(self.admission_by_device(now, asked, &device));
         }
-        self.register(now, asked, upgraded, sponsor.by_code)
+        self.register(now, asked, upgraded, sponsor.by_code, effects)
     }
 
     fn unknown_device(
@@ -157,7 +157,7 @@ impl Hub {
             created_at_ms: now.unix_ms,
             last_seen_ms: now.unix_ms,
         };
-        self.register(now, asked, record, sponsor.by_code)
+        self.register(now, asked, record, sponsor.by_code, effects)
     }
 
     pub(super) fn check_operator_limit(&self, user: &UserName) -> Result<(), Box<Refusal>> {
@@ -192,7 +192,9 @@ impl Hub {
             Registration::Open => sponsor(ScopeSet::ALL),
             Registration::Auto => {
                 if let Some(secret) = shared {
-                    sponsor(secret.scopes)
+                    // Who may not report does not get to by calling it an agent.
+                    let vouches = role == Role::Operator || secret.scopes.contains(ScopeSet::WRITE);
+                    vouches.then(|| sponsor(secret.scopes)).flatten()
                 } else if presented.code {
                     sponsor(ScopeSet::ALL).map(|by| Sponsor { by_code: true, ..by })
                 } else if !asked.peer.local {
@@ -220,11 +222,16 @@ impl Hub {
         asked: &ConnectRequested,
         record: DeviceRecord,
         by_code: bool,
+        effects: &mut Vec<Effect>,
     ) -> Result<Admission, Box<Refusal>> {
         if !self.commits.is_healthy() {
             return Err(Box::new(refusals::store_failing()));
         }
         let code = if by_code { self.pairings.use_code() } else { None };
+        if let Some(answered) = self.pairings.take_answered(&record) {
+            let resolved = answered.resolved("approved", now.unix_ms);
+            effects.push(Effect::Broadcast(Event::PairResolved(resolved)));
+        }
         self.commits.put_device(&record);
         let before = self.devices.put(record.clone());
         if before.as_ref().is_some_and(|before| before.role != record.role) {
@@ -294,7 +301,7 @@ impl Hub {
         let id = || PairingId::new(entropy.hex_128());
         let id = match self.pairings.ask(now, ask, id) {
             Pending::Known(id) => id,
-            Pending::Full(retry_after) => return Box::new(Refusal::over_capacity(retry_after)),
+            Pending::Full(retry_after) => return Box::new(Refusal::too_many_pairings(retry_after)),
             Pending::New(pairing, withdrawn) => {
                 if let Some(withdrawn) = withdrawn {
                     let resolved = withdrawn.resolved("withdrawn", now.unix_ms);

@@ -13,11 +13,9 @@ use crate::base::secret::Secret;
 use crate::hub::entropy::Entropy;
 use crate::hub::millis;
 use crate::hub::records::{DeviceRecord, TokenRecord};
+use crate::protocol::connect::DEVICE_TOKEN_PREFIX;
 use crate::protocol::hello::IssuedToken;
 use crate::protocol::scope::{Role, ScopeSet};
-
-/// What every token of ours begins with: tells it from a shared secret in `auth.token`.
-pub(super) const TOKEN_PREFIX: &str = "dt_";
 
 /// The hash that a token is known by.
 pub(super) type TokenHash = [u8; 32];
@@ -92,7 +90,7 @@ impl Tokens {
             let token = current.token.clone();
             return Issue { token, hash: current.hash, is_new: false, ended: Vec::new() };
         }
-        let text = Secret::new(format!("{TOKEN_PREFIX}{}", entropy.hex_256()));
+        let text = Secret::new(format!("{DEVICE_TOKEN_PREFIX}{}", entropy.hex_256()));
         let hash = text.hash().0;
         let expires_at_ms = unix_ms.saturating_add(millis(ttl));
         let token = IssuedToken { token: text, issued_at_ms: unix_ms, expires_at_ms };

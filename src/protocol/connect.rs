@@ -47,7 +47,7 @@ pub struct Connect {
     pub root_device_token: Option<Secret>,
     /// `auth.password`
     pub password: Option<Secret>,
-    /// `auth.pairingCode`
+    /// `auth.pairingCode`, or `auth.bootstrapToken` as the reference clients call it
     pub pairing_code: Option<Secret>,
 }
 
@@ -103,7 +103,7 @@ const PARAMS: [&str; 10] = [
 const CLIENT: [&str; 7] =
     ["id", "displayName", "version", "platform", "mode", "instanceId", "deviceFamily"];
 const DEVICE: [&str; 5] = ["id", "publicKey", "signature", "signedAt", "nonce"];
-const AUTH: [&str; 4] = ["token", "deviceToken", "password", "pairingCode"];
+const AUTH: [&str; 5] = ["token", "deviceToken", "password", "pairingCode", "bootstrapToken"];
 const AGENT: [&str; 1] = ["name"];
 
 /// The refusal of a first message, with the id to answer under.
@@ -113,6 +113,14 @@ pub struct RefusedFirst<'a> {
     pub id: Cow<'a, str>,
     /// The refusal.
     pub refusal: Box<Refusal>,
+}
+
+/// What every device token begins with, so that it can be told from a shared secret.
+pub const DEVICE_TOKEN_PREFIX: &str = "dt_";
+
+/// Whether this can only be a device token.
+pub fn is_device_token(token: &Secret) -> bool {
+    token.expose().starts_with(DEVICE_TOKEN_PREFIX)
 }
 
 /// Reads the first message of a connection, which must be a `connect`.
@@ -192,8 +200,10 @@ fn read(frame: &RequestFrame<'_>) -> Result<RawConnect, Invalid> {
     let signed = device.is_some();
     let auth_device_token = credential(&auth, "deviceToken", signed)?;
     let root_device_token = credential(&params, "deviceToken", signed)?;
-    let token_alone =
-        device.is_none() && (auth_device_token.is_some() || root_device_token.is_some());
+    let auth_token = credential(&auth, "token", signed)?;
+    let is_device_token = auth_token.as_ref().is_some_and(is_device_token);
+    let token_alone = device.is_none()
+        && (is_device_token || auth_device_token.is_some() || root_device_token.is_some());
     let (min_protocol, max_protocol) = protocol_range(&params, token_alone)?;
     params.strings("caps", CONNECT_LIST_MAX, CLIENT_TEXT_BYTES_MAX)?;
     let agent_name = match params.object("agent", &AGENT)? {
@@ -208,11 +218,14 @@ fn read(frame: &RequestFrame<'_>) -> Result<RawConnect, Invalid> {
         scopes: scopes(&params)?,
         agent_name,
         device: device.map(|device| claim(&device)).transpose()?,
-        auth_token: credential(&auth, "token", signed)?,
+        auth_token,
         auth_device_token,
         root_device_token,
         password: credential(&auth, "password", false)?,
-        pairing_code: credential(&auth, "pairingCode", false)?,
+        pairing_code: match credential(&auth, "pairingCode", signed)? {
+            Some(code) => Some(code),
+            None => credential(&auth, "bootstrapToken", signed)?,
+        },
     })
 }
 

@@ -5,7 +5,7 @@
 //! its token is good, is for the hub. Called by the connection threads, in parallel.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
@@ -22,6 +22,11 @@ impl PublicKey {
     /// The id that belongs to this key: the lowercase hex SHA-256 of its raw bytes.
     pub fn device_id(&self) -> String {
         hex(&Sha256::digest(self.0))
+    }
+
+    /// The key as clients send it: base64url without padding (RFC 4648 section 5).
+    pub fn to_base64url(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
     }
 
     /// Reads a key as clients send it: base64 or base64url of the 32 bytes, padded or not, or PEM
@@ -130,8 +135,14 @@ fn signed_texts<'a>(
     claim: &'a DeviceClaim,
     nonce: &'a str,
 ) -> impl Iterator<Item = String> + use<'a> {
-    let mut tokens: Vec<&str> = Vec::with_capacity(4);
-    let present = [&connect.auth_token, &connect.auth_device_token, &connect.root_device_token];
+    let mut tokens: Vec<&str> = Vec::with_capacity(5);
+    let present = [
+        &connect.auth_token,
+        &connect.auth_device_token,
+        &connect.root_device_token,
+        // The reference client signs with the code that it pairs by (`auth.bootstrapToken`).
+        &connect.pairing_code,
+    ];
     for token in present.into_iter().flatten().map(Secret::expose).chain([""]) {
         if !tokens.contains(&token) {
             tokens.push(token);

@@ -45,6 +45,9 @@ pub struct Hello {
     pub protocol: u8,
     /// The connection.
     pub conn: ConnId,
+    /// The role in the peer's own word: `node` for an agent that called itself so, since the
+    /// reference client keeps its token under the role that is answered.
+    pub role_sent: &'static str,
     /// What was granted.
     pub grant: Grant,
     /// The device token, whenever a device was proven and tokens are on.
@@ -120,7 +123,7 @@ fn write_hello_ok(out: &mut Vec<u8>, hello: &Hello) {
     });
     payload.object("auth", |auth| {
         auth.opt_str("deviceToken", hello.token.as_ref().map(|token| token.token.expose()));
-        auth.str("role", hello.grant.role.as_str()).strs("scopes", hello.grant.scopes.names());
+        auth.str("role", hello.role_sent).strs("scopes", hello.grant.scopes.names());
         if let Some(token) = &hello.token {
             auth.u64("issuedAtMs", token.issued_at_ms).u64("expiresAtMs", token.expires_at_ms);
         }

@@ -298,7 +298,38 @@ impl Refusal {
         refusal
     }
 
-    /// The gateway is not ready yet, or about to stop.
+    /// Too many devices wait for approval; one of them gives up its place after `retry_after`.
+    pub fn too_many_pairings(retry_after: Duration) -> Self {
+        let message = format!(
+            "pairing required: too many devices wait for approval; retry in {} s, or approve or \
+             reject one (openclaw-gateway devices list)",
+            whole_seconds(retry_after)
+        );
+        let detail = "PAIRING_QUEUE_FULL";
+        let mut refusal = Self::new(ErrorCode::ResourceExhausted, 1008, detail, message);
+        refusal.error.retry_after_ms = Some(millis(retry_after));
+        refusal
+    }
+
+    /// The secret that vouches for an agent does not itself allow to report.
+    pub fn agent_needs_write() -> Self {
+        Self::new(
+            ErrorCode::InvalidRequest,
+            1008,
+            "INVALID_ROLE",
+            "invalid role: an agent reports, and this secret lacks operator.write",
+        )
+    }
+
+    /// A shared token was sent where none is configured.
+    pub fn token_not_configured() -> Self {
+        Self::unauthorized(
+            "AUTH_TOKEN_MISMATCH",
+            "token mismatch: none is configured; set OPENCLAW_GATEWAY_TOKEN or gateway.auth.token",
+        )
+    }
+
+    /// The gateway is not ready yet.
     pub fn starting() -> Self {
         let mut refusal = Self::new(
             ErrorCode::Unavailable,

@@ -169,6 +169,7 @@ fn a_device_token_alone_needs_nothing_else() {
     for params in [
         json!({"deviceToken": "dt_1"}),
         json!({"auth": {"deviceToken": "dt_1"}}),
+        json!({"auth": {"token": "dt_1"}}),
         json!({"deviceToken": "dt_1", "client": {"displayName": "x"}}),
     ] {
         let connect = accepted(&params);
@@ -178,7 +179,7 @@ fn a_device_token_alone_needs_nothing_else() {
     // Beside a device, or in the place of a shared secret, it is not alone.
     let device = json!({"id": "d", "publicKey": "k", "signature": "s", "signedAt": 1});
     assert!(parse(&json!({"deviceToken": "dt_1", "device": device})).is_err());
-    assert!(parse(&json!({"auth": {"token": "dt_1"}})).is_err());
+    assert!(parse(&json!({"auth": {"token": "not-ours"}})).is_err());
     // What is there must still be right.
     assert!(parse(&json!({"deviceToken": "dt_1", "client": {"id": 1}})).is_err());
     assert!(parse(&json!({"deviceToken": "dt_1", "minProtocol": 3})).is_err());
@@ -188,7 +189,7 @@ fn a_device_token_alone_needs_nothing_else() {
 #[test]
 fn null_and_empty_credentials_count_as_absent_and_unknown_fields_are_ignored() {
     let mut params = base();
-    params["auth"] = json!({"token": "", "password": null, "bootstrapToken": 7});
+    params["auth"] = json!({"token": "", "password": null, "setupToken": 7});
     params["device"] = Value::Null;
     params["scopes"] = Value::Null;
     params["locale"] = json!(["de"]);

@@ -114,6 +114,7 @@ pub(crate) fn presence() -> Arc<[PresenceEntry]> {
 
 pub(crate) fn hello() -> Hello {
     Hello {
+        role_sent: "operator",
         id: RequestId::new("mc-1"),
         protocol: 3,
         conn: ConnId(7),

@@ -159,7 +159,7 @@ fn nobody_gets_in_with_nothing_unless_signatures_are_not_required_of_local_peers
         [operator(), operator().token("guess"), agent("a1").bare()],
         expect![[r#"
             0s Refuse(conn-1, NOT_PAIRED "device identity required" {"code":"DEVICE_IDENTITY_REQUIRED"}) 4001 "device identity required"
-            0s Refuse(conn-2, UNAUTHORIZED "unauthorized: gateway token mismatch" {"code":"AUTH_TOKEN_MISMATCH"}) 1008 "unauthorized: gateway token mismatch"
+            0s Refuse(conn-2, UNAUTHORIZED "unauthorized: gateway token mismatch: none is configured; set OPENCLAW_GATEWAY_TOKEN or gateway.auth.token" {"code":"AUTH_TOKEN_MISMATCH"}) 1008 "unauthorized: gateway token mismatch: none is configured; set OPENCLAW_GATEWAY_TOKEN or gateway.auth.token"
             0s Refuse(conn-3, NOT_PAIRED "device identity required" {"code":"DEVICE_IDENTITY_REQUIRED"}) 4001 "device identity required"
         "#]],
     );

@@ -58,7 +58,7 @@ fn a_failed_commit_is_refused_forgotten_and_its_cursors_are_not_used_again() {
         |sim| {
             sim.append(2, &["1"]).append(2, &["2"]).store_fails();
             sim.tail(1, None, 10).append(2, &["3"]);
-            sim.store_recovers().append(2, &["4"]).stored().tail(1, None, 10);
+            sim.store_recovers().append(2, &["4"]).stored().stored().tail(1, None, 10);
         },
         expect![[r#"
             0s Broadcast(log 1 1)
@@ -72,8 +72,10 @@ fn a_failed_commit_is_refused_forgotten_and_its_cursors_are_not_used_again() {
             0s Respond(conn-2, r4, UNAVAILABLE "not stored: the gateway's store takes no writes right now" retry 1000)
             0s -- store recovers
             0s SetReady(Ok(()))
+            0s Persist(#5: delete logs 1 to 2)
             0s Broadcast(log 3 4)
-            0s Persist(#5: append 3, delete logs 1 to 2)
+            0s -- stored
+            0s Persist(#6: append 3)
             0s -- stored
             0s Respond(conn-2, r5, appended 3..=3)
             0s Respond(conn-1, r6, entries [3] cursor 3)

@@ -103,6 +103,7 @@ fn a_failed_commit_leaves_no_answer_behind() {
             0s Respond(conn-2, r2, UNAVAILABLE "not stored: the gateway's store takes no writes right now" retry 1000)
             0s Respond(conn-2, r3, UNAVAILABLE "not stored: the gateway's store takes no writes right now" retry 1000)
             0s -- store recovers
+            0s -- stored
             0s Broadcast(log 2 one)
             0s Respond(conn-2, r4, appended 2..=2)
         "#]],

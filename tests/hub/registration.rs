@@ -81,6 +81,7 @@ fn the_pairing_code_works_once_and_for_ten_minutes() {
         expect![[r#"
             0s Broadcast(pair requested pairing-1 "not-paired")
             0s Refuse(conn-1, NOT_PAIRED "pairing required: device is not approved yet" {"code":"PAIRING_REQUIRED","deviceId":"d1","reason":"not-paired","requestId":"pairing-1"}) 1008 "pairing required: device is not approved yet (requestId: pairing-1)"
+            0s Broadcast(pair resolved pairing-1 "approved")
             0s Admit(conn-2 operator [operator.admin] device d1 token-1 of default by device)
             0s Broadcast(pair requested pairing-2 "not-paired")
             0s Refuse(conn-3, NOT_PAIRED "pairing required: device is not approved yet" {"code":"PAIRING_REQUIRED","deviceId":"d2","reason":"not-paired","requestId":"pairing-2"}) 1008 "pairing required: device is not approved yet (requestId: pairing-2)"
@@ -258,15 +259,15 @@ fn one_address_has_three_requests_waiting_and_all_together_a_hundred() {
         0s Refuse(conn-1, NOT_PAIRED "pairing required: device is not approved yet" {"code":"PAIRING_REQUIRED","deviceId":"d1","reason":"not-paired","requestId":"pairing-1"}) 1008 "pairing required: device is not approved yet (requestId: pairing-1)"
         0s Refuse(conn-2, NOT_PAIRED "pairing required: device is not approved yet" {"code":"PAIRING_REQUIRED","deviceId":"d2","reason":"not-paired","requestId":"pairing-2"}) 1008 "pairing required: device is not approved yet (requestId: pairing-2)"
         0s Refuse(conn-3, NOT_PAIRED "pairing required: device is not approved yet" {"code":"PAIRING_REQUIRED","deviceId":"d3","reason":"not-paired","requestId":"pairing-3"}) 1008 "pairing required: device is not approved yet (requestId: pairing-3)"
-        0s Refuse(conn-4, UNAVAILABLE "gateway at capacity; retry in 300 s" {"code":"UNAVAILABLE_CAPACITY"} retry 300000) 1013 "gateway at capacity; retry in 300 s"
+        0s Refuse(conn-4, RESOURCE_EXHAUSTED "pairing required: too many devices wait for approval; retry in 300 s, or approve or reject one (openclaw-gateway devices list)" {"code":"PAIRING_QUEUE_FULL"} retry 300000) 1008 "pairing required: too many devices wait for approval; retry in 300 s, or approve or reject one (openclaw-gateway devices li"
     "#]].assert_eq(&sim.take());
-    let mut over_capacity = 0;
+    let mut refused = 0;
     for number in 0..PAIRINGS_MAX {
         let address = format!("203.0.114.{}", number / 3);
         sim.connect(9, operator().device(&format!("e{number}")).remote(&address));
-        over_capacity += usize::from(sim.take().contains("UNAVAILABLE_CAPACITY"));
+        refused += usize::from(sim.take().contains("PAIRING_QUEUE_FULL"));
     }
-    assert_eq!(over_capacity, 3);
+    assert_eq!(refused, 3);
 }
 
 #[test]

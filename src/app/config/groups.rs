@@ -11,8 +11,8 @@ use crate::base::limits::{
     BACKLOG_BYTES_DEFAULT, BACKLOG_BYTES_TOTAL_DEFAULT, CONNECTIONS_PER_ADDRESS_DEFAULT,
     DEVICES_MAX, HANDSHAKE_DEFAULT, INBOUND_BYTES_TOTAL_DEFAULT, JOURNAL_BYTES_DEFAULT,
     JOURNAL_ENTRIES_DEFAULT, MESSAGE_BYTES_DEFAULT, PREAUTH_BYTES_DEFAULT,
-    PREAUTH_CONNECTIONS_DEFAULT, SESSIONS_DEFAULT, SNAPSHOT_SESSIONS_DEFAULT,
-    TICK_COALESCE_DEFAULT,
+    PREAUTH_CONNECTIONS_DEFAULT, RATE_LIMIT_ATTEMPTS_MAX, SESSIONS_DEFAULT,
+    SNAPSHOT_SESSIONS_DEFAULT, TICK_COALESCE_DEFAULT,
 };
 use crate::hub::policy::{HeartbeatPolicy, RateLimitPolicy, Registration};
 
@@ -115,7 +115,11 @@ impl RateLimit {
 pub(super) fn rate_limit(mut section: Section<'_>) -> RateLimit {
     let default = RateLimit::default();
     let rate_limit = RateLimit {
-        attempts_max: section.small("maxAttempts", 1..=10_000, default.attempts_max),
+        attempts_max: section.small(
+            "maxAttempts",
+            1..=u64::from(RATE_LIMIT_ATTEMPTS_MAX),
+            default.attempts_max,
+        ),
         window: section.seconds("windowSeconds", 1..=DAY, default.window),
         lockout: section.seconds("lockoutSeconds", 1..=DAY, default.lockout),
     };
