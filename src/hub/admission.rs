@@ -13,7 +13,7 @@
 
 use crate::base::ids::{AgentName, ConnId, RequestId, UserName};
 use crate::base::limits::{RESTART_EXPECTED, TICK_INTERVAL};
-use crate::base::time::Moment;
+use crate::base::time::{Moment, millis};
 use crate::hub::clients::Client;
 use crate::hub::commits::Waiter;
 use crate::hub::credentials::{self, Presented};
@@ -25,7 +25,7 @@ use crate::hub::rate_limit::Credential;
 use crate::hub::records::DeviceRecord;
 use crate::hub::registration::Registered;
 use crate::hub::tokens::TokenHash;
-use crate::hub::{DEFAULT_USER, Hub, millis, refusals};
+use crate::hub::{DEFAULT_USER, Hub, refusals};
 use crate::protocol::connect::{self, Connect};
 use crate::protocol::device::{DeviceProof, PublicKey};
 use crate::protocol::event::PresenceEntry;

@@ -318,8 +318,3 @@ impl Hub {
         }
     }
 }
-
-/// Whole milliseconds, as far as they can be counted.
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use crate::base::ids::{AgentName, DeviceId, PairingId};
 use crate::base::limits::{PAIRING_CODE_TTL, PAIRING_TTL, PAIRINGS_MAX, PAIRINGS_PER_ADDRESS_MAX};
 use crate::base::secret::SecretHash;
-use crate::base::time::Moment;
-use crate::hub::millis;
+use crate::base::time::{Moment, millis};
+
 use crate::hub::records::DeviceRecord;
 use crate::protocol::device::PublicKey;
 use crate::protocol::refusal::PairingReason;

@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::base::close_reason::CloseReason;
 use crate::base::limits::STORE_RETRY_AFTER;
-use crate::hub::millis;
+use crate::base::time::millis;
+
 use crate::protocol::error::{ErrorCode, ProtocolError};
 use crate::protocol::refusal::Refusal;
 

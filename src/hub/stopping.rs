@@ -11,9 +11,9 @@ use std::time::Instant;
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::ConnId;
 use crate::base::limits::{RESTART_EXPECTED, STOP_COMMIT_GRACE, STOP_GRACE};
-use crate::base::time::Moment;
+use crate::base::time::{Moment, millis};
+use crate::hub::Hub;
 use crate::hub::effect::Effect;
-use crate::hub::{Hub, millis};
 use crate::protocol::event::Event;
 
 /// How far it has come.

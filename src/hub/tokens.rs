@@ -10,8 +10,9 @@ use std::time::Duration;
 use crate::base::ids::DeviceId;
 use crate::base::limits::TOKENS_PER_DEVICE_MAX;
 use crate::base::secret::Secret;
+use crate::base::time::millis;
 use crate::hub::entropy::Entropy;
-use crate::hub::millis;
+
 use crate::hub::records::{DeviceRecord, TokenRecord};
 use crate::protocol::connect::DEVICE_TOKEN_PREFIX;
 use crate::protocol::hello::IssuedToken;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::base::close_reason::CloseReason;
 use crate::base::limits::ECHO_ORIGIN_CHARS_MAX;
+use crate::base::time::millis;
 use crate::protocol::connect::PROTOCOLS;
 use crate::protocol::device::DeviceFailure;
 use crate::protocol::error::{ErrorCode, ProtocolError};
@@ -346,8 +347,4 @@ impl Refusal {
 /// At least one, and never sooner than promised.
 fn whole_seconds(duration: Duration) -> u64 {
     millis(duration).div_ceil(1000).max(1)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,12 +1,20 @@
 //! The decision about a `connect`: every way in, every refusal that the hub decides.
 
+use std::time::Instant;
+
 use expect_test::{Expect, expect};
+use openclaw_gateway::base::ids::ConnId;
+use openclaw_gateway::base::time::Moment;
+use openclaw_gateway::hub::Hub;
+use openclaw_gateway::hub::effect::Effect;
+use openclaw_gateway::hub::input::{ConnectRequested, Input};
 use openclaw_gateway::hub::policy::{AuthPolicy, SecretKind, SecretWithoutDevice};
-use openclaw_gateway::protocol::device::DeviceFailure;
+use openclaw_gateway::hub::records::DurableState;
+use openclaw_gateway::protocol::device::{DeviceFailure, DeviceProof};
 use openclaw_gateway::protocol::scope::ScopeSet;
 
 use crate::peers::{Peer, agent, operator};
-use crate::policies::{secret, shared};
+use crate::policies::{policy, secret, shared};
 use crate::sim::Sim;
 
 /// Peers that connect one after another, each on a connection of its own, under one policy.
@@ -244,4 +252,56 @@ fn admissions_and_refusals_are_reported_in_the_words_of_the_seed_and_without_a_s
         120s WARN "Heartbeat timeout" client_id=ui missed_pongs=3 conn=conn-1
         120s WARN "Heartbeat timeout" client_id=ui missed_pongs=3 conn=conn-2
     "#]].assert_eq(&sim.take());
+}
+
+#[test]
+fn who_may_only_read_cannot_report_as_an_agent() {
+    let read_only = |auth: &mut AuthPolicy| {
+        auth.secrets = vec![
+            secret("eve", SecretKind::Token, "may read", ScopeSet::READ),
+            secret("ada", SecretKind::Token, "may write", ScopeSet::WRITE),
+        ];
+        auth.secret_without_device = SecretWithoutDevice::Always;
+    };
+    let deviceless = |name: &str| {
+        let mut peer = agent(name).remote("203.0.113.1");
+        peer.connect.device = None;
+        peer.proof = DeviceProof::Absent;
+        peer
+    };
+    check(
+        read_only,
+        [
+            deviceless("a1").token("may read"),
+            agent("a1").remote("203.0.113.1").token("may read"),
+            deviceless("a1").token("may write"),
+            agent("a1").remote("203.0.113.1").token("may write"),
+        ],
+        expect![[r#"
+            0s Refuse(conn-1, INVALID_REQUEST "invalid role: an agent reports, and this secret lacks operator.write" {"code":"INVALID_ROLE"}) 1008 "invalid role: an agent reports, and this secret lacks operator.write"
+            0s Refuse(conn-2, NOT_PAIRED "pairing required: device is not approved yet" {"code":"PAIRING_REQUIRED","deviceId":"a1","reason":"not-paired","requestId":"pairing-1"}) 1008 "pairing required: device is not approved yet (requestId: pairing-1)"
+            0s Admit(conn-3 agent [] named a1 of ada by token)
+            0s Admit(conn-4 agent [] named a1 device a1 token-1 of ada by device)
+        "#]],
+    );
+}
+
+#[test]
+fn until_the_first_commit_has_ended_the_gateway_is_starting() {
+    let now = Moment { at: Instant::now(), unix_ms: 1 };
+    let mut hub = Hub::new(policy(), DurableState::default(), [7; 32], now);
+    let peer = operator().device("desk");
+    let asked = ConnectRequested {
+        conn: ConnId(1),
+        peer: peer.context,
+        connect: peer.connect,
+        proof: peer.proof,
+    };
+    let mut effects = Vec::new();
+    hub.handle(now, Input::ConnectRequested(Box::new(asked)), &mut effects);
+    let refused = effects.iter().find_map(|effect| match effect {
+        Effect::Refuse { error, reason, .. } => Some((error.message.as_str(), reason.code())),
+        _ => None,
+    });
+    assert_eq!(refused, Some(("gateway starting; retry shortly", Some(1013))));
 }

@@ -60,6 +60,8 @@ fn an_approved_device_with_nothing_to_guess_at_passes_a_lock_out() {
             sim.connect(4, desk().token("open sesame"));
             sim.connect(5, desk().code("123456"));
             sim.connect(6, operator().device("other").remote(ELSEWHERE));
+            sim.note("clients put their device token into either slot")
+                .connect(7, desk().token(&stale));
         },
         expect![[r#"
             0s Admit(conn-2 operator [operator.admin] device desk token-1 of default by device)
@@ -67,6 +69,8 @@ fn an_approved_device_with_nothing_to_guess_at_passes_a_lock_out() {
             0s Refuse(conn-4, UNAUTHORIZED "auth rate limit: too many failed authentication attempts (retry in 60 s)" {"code":"AUTH_RATE_LIMITED"} retry 60000) 4001 "auth rate limit: too many failed authentication attempts (retry in 60 s)"
             0s Refuse(conn-5, UNAUTHORIZED "auth rate limit: too many failed authentication attempts (retry in 60 s)" {"code":"AUTH_RATE_LIMITED"} retry 60000) 4001 "auth rate limit: too many failed authentication attempts (retry in 60 s)"
             0s Refuse(conn-6, UNAUTHORIZED "auth rate limit: too many failed authentication attempts (retry in 60 s)" {"code":"AUTH_RATE_LIMITED"} retry 60000) 4001 "auth rate limit: too many failed authentication attempts (retry in 60 s)"
+            0s -- clients put their device token into either slot
+            0s Admit(conn-7 operator [operator.admin] device desk token-1 of default by device)
         "#]],
     );
 }

@@ -3,11 +3,9 @@
 use super::{Auth, Config};
 use crate::base::ids::UserName;
 use crate::base::secret::{Secret, SecretHash};
+use crate::hub::DEFAULT_USER;
 use crate::hub::policy::{AuthPolicy, HubLimits, Policy, SecretKind, SharedSecret};
 use crate::protocol::scope::ScopeSet;
-
-/// The user of the gateway's own secrets.
-const DEFAULT_USER: &str = "default";
 
 impl Config {
     /// What the hub is built with. Secrets are hashed here; the hub never sees one.

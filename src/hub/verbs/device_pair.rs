@@ -10,12 +10,12 @@ use super::devices::{Answer, Caller, decided};
 use crate::base::ids::{DeviceId, PairingId};
 use crate::base::limits::{DEVICES_LISTED_MAX, PAIRING_CODE_TTL};
 use crate::base::pairing_code;
-use crate::base::time::Moment;
+use crate::base::time::{Moment, millis};
+use crate::hub::Hub;
 use crate::hub::effect::Effect;
 use crate::hub::pairing::{Ask, Pairing};
 use crate::hub::policy::Registration;
 use crate::hub::records::{DeviceRecord, DeviceState, TokenRecord};
-use crate::hub::{Hub, millis};
 use crate::protocol::devices::{DeviceList, DeviceReply, DeviceView, TokenView};
 use crate::protocol::error::{ErrorCode, ProtocolError};
 

@@ -9,10 +9,10 @@ use super::devices::{Answer, Caller, decided};
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::ConnId;
 use crate::base::limits::TOKEN_ROTATION_GRACE;
-use crate::base::time::Moment;
+use crate::base::time::{Moment, millis};
 use crate::hub::effect::Effect;
 use crate::hub::records::DeviceRecord;
-use crate::hub::{Hub, millis, refusals};
+use crate::hub::{Hub, refusals};
 use crate::protocol::devices::{Bearer, DeviceReply, TokenOf};
 use crate::protocol::error::{ErrorCode, ProtocolError};
 

@@ -4,13 +4,13 @@
 
 use crate::base::ids::{ConnId, RequestId};
 use crate::base::limits::{RESTART_EXPECTED, UNCOMMITTED_BYTES_MAX, UNCOMMITTED_RETRY_AFTER};
-use crate::base::time::Moment;
+use crate::base::time::{Moment, millis};
 use crate::hub::answers::{Appended, Known};
 use crate::hub::commits::Waiter;
 use crate::hub::effect::Effect;
 use crate::hub::journal::entry_bytes;
 use crate::hub::records::AnswerKey;
-use crate::hub::{Hub, millis, refusals};
+use crate::hub::{Hub, refusals};
 use crate::protocol::error::{ErrorCode, ProtocolError};
 use crate::protocol::event::Event;
 use crate::protocol::log_entry::LogDraft;

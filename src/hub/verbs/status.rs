@@ -1,9 +1,9 @@
 //! `status`: what the gateway is doing, in numbers. No secrets.
 
 use crate::base::ids::{ConnId, RequestId};
-use crate::base::time::Moment;
+use crate::base::time::{Moment, millis};
+use crate::hub::Hub;
 use crate::hub::effect::Effect;
-use crate::hub::{Hub, millis};
 use crate::protocol::reply::{Reply, Status};
 
 impl Hub {

@@ -10,6 +10,7 @@ use log::kv::{self, Key, Value, VisitSource, VisitValue};
 use log::{Level, Record};
 
 use crate::base::limits::{DIAGNOSTIC_LINE_BYTES_MAX, DIAGNOSTIC_VALUE_BYTES_MAX};
+use crate::base::time::utc;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl Line {
     /// The line to write, with its end. `repeated` is how often it came again, if that is why it
     /// is written.
     pub(super) fn render(&self, format: Format, unix_ms: u64, repeated: Option<u64>) -> String {
-        let ts = Timestamp(unix_ms);
+        let ts = utc(unix_ms);
         let level = self.level.as_str();
         let body = &self.body;
         match (format, repeated) {
@@ -207,29 +208,6 @@ fn push_escaped(out: &mut String, c: char) {
     }
 }
 
-/// Unix milliseconds as RFC 3339 in UTC.
-struct Timestamp(u64);
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, millis) = (self.0 / 1_000, self.0 % 1_000);
-        let (days, second) = (seconds / 86_400, seconds % 86_400);
-        // Years that begin in March put the leap day at their end, so that a day's number within
-        // its year gives the month by one division; 400 of them are one era of 146,097 days.
-        let days = days + 719_468;
-        let (era, day_of_era) = (days / 146_097, days % 146_097);
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let march_month = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-        let year = era * 400 + year_of_era + u64::from(month <= 2);
-        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
@@ -307,7 +285,7 @@ mod tests {
 
     #[track_caller]
     fn check_time(unix_ms: u64, expected: &str) {
-        assert_eq!(Timestamp(unix_ms).to_string(), expected);
+        assert_eq!(utc(unix_ms), expected);
     }
 
     #[test]
