@@ -1,7 +1,11 @@
 //! Warnings about what starts nevertheless, and what `--check` looks at beyond the file.
 
+use std::ffi::OsString;
+
 use expect_test::{Expect, expect};
+use openclaw_gateway::app::args::Args;
 use openclaw_gateway::app::check::check;
+use openclaw_gateway::app::config::{Config, Environment};
 
 use super::{TestDir, load};
 
@@ -29,6 +33,11 @@ fn unsafe_settings_are_one_warning_each() {
     check_warning("[gateway.auth.deviceAuth]\nrequireSignature = false\n", "every program");
     check_warning("[gateway.auth.deviceAuth]\nenabled = false\n", "nobody can prove");
     check_warning("[gateway]\ndurability = \"relaxed\"\n", "loses up to a second");
+    let variable = |name: &str| (name == "OPENCLAW_GATEWAY_TOKEN").then(OsString::new);
+    let environment = Environment::read(variable);
+    let config = Config::load(&Args::default(), &environment).unwrap();
+    let warnings = config.warnings();
+    assert!(warnings.iter().any(|line| line.starts_with("OPENCLAW_GATEWAY_TOKEN is empty")));
     check_warning("[gateway.metrics]\nenabled = true\n", "serves no metrics yet");
 }
 

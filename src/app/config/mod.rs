@@ -196,7 +196,10 @@ impl Config {
         raw.apply_args(args, &mut errors);
         // A setting that could not be read would look like one that is missing.
         if errors.is_empty() {
-            let config = Self::from_raw(raw, &mut errors);
+            let mut config = Self::from_raw(raw, &mut errors);
+            if environment.token_is_empty {
+                config.auth.empty_secrets.push("OPENCLAW_GATEWAY_TOKEN".to_owned());
+            }
             if errors.is_empty() {
                 return Ok(config);
             }

@@ -71,6 +71,8 @@ pub struct Environment {
     pub config: Option<PathBuf>,
     /// `OPENCLAW_GATEWAY_TOKEN`
     pub token: Option<OsString>,
+    /// Whether `OPENCLAW_GATEWAY_TOKEN` is set, but to nothing.
+    pub token_is_empty: bool,
     /// `LOG_LEVEL`
     pub log_level: Option<OsString>,
 }
@@ -82,6 +84,7 @@ impl Environment {
         Self {
             config: read("OPENCLAW_CONFIG").map(PathBuf::from),
             token: read("OPENCLAW_GATEWAY_TOKEN"),
+            token_is_empty: variable("OPENCLAW_GATEWAY_TOKEN").is_some_and(|text| text.is_empty()),
             log_level: read("LOG_LEVEL"),
         }
     }
