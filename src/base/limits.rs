@@ -265,6 +265,14 @@ pub const STOP_COMMIT_GRACE: Duration = Duration::from_secs(5);
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
 const _: () =
     assert!(STOP_COMMIT_GRACE.as_millis() + CLOSE_GRACE.as_millis() < STOP_GRACE.as_millis());
+/// From the hub's end until connection threads that still live are left behind: those it never heard
+/// of are closed then, and have `CLOSE_GRACE`.
+pub const GATHER_GRACE: Duration = Duration::from_secs(4);
+/// From the first signal to the end of the process, whatever hangs: the hub's grace, the gathering,
+/// and a last sync. Service managers wait for 90 s (systemd) or 10 s to 30 s (containers).
+pub const END_GRACE: Duration = Duration::from_secs(20);
+const _: () = assert!(CLOSE_GRACE.as_millis() < GATHER_GRACE.as_millis());
+const _: () = assert!(STOP_GRACE.as_millis() + GATHER_GRACE.as_millis() < END_GRACE.as_millis());
 /// When a gateway that stops is expected back: what `shutdown` and refusals then say.
 pub const RESTART_EXPECTED: Duration = Duration::from_secs(5);
 

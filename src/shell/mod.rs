@@ -8,6 +8,7 @@ pub mod connection;
 pub mod control_socket;
 pub mod diagnostics;
 pub mod dialogue;
+pub mod ending;
 pub mod fanout;
 pub mod flusher;
 pub mod hub_thread;
