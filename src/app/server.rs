@@ -100,7 +100,8 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     ))?;
     let mut listener =
         Listener::start(socket, service, setup).map_err(io_error("cannot start the listener"))?;
-    announce::listening(listener.address(), config, pairing_code.as_ref());
+    announce::listening(listener.address(), config, pairing_code.as_ref())
+        .map_err(io_error("cannot say that the gateway listens"))?;
 
     wait_and_stop(&woken, &ending, &readiness, &mut listener, &mut control)
 }

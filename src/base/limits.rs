@@ -311,6 +311,9 @@ pub const DIAGNOSTIC_LINES_WAITING_MAX: usize = 1_024;
 pub const DIAGNOSTIC_LINE_BYTES_MAX: usize = 8 * 1024;
 /// See [`DIAGNOSTIC_LINE_BYTES_MAX`].
 pub const DIAGNOSTIC_VALUE_BYTES_MAX: usize = 1024;
+/// How long a text that goes directly to standard output or error may take, and how long the last
+/// diagnostics may take at the end; after it, a reader that does not read is left behind.
+pub const CONSOLE_GRACE: Duration = Duration::from_secs(1);
 /// A line that was written is counted instead of repeated for this long.
 pub const DIAGNOSTIC_REPEAT_WINDOW: Duration = Duration::from_secs(10);
 /// Lines that are remembered for that: 64 of at most 8 KiB are 512 KiB.

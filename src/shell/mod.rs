@@ -5,6 +5,7 @@ pub mod budget;
 pub mod capacity;
 pub mod clock;
 pub mod connection;
+pub mod console;
 pub mod control_socket;
 pub mod diagnostics;
 pub mod dialogue;
