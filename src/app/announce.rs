@@ -2,7 +2,7 @@
 //!
 //! Owns the pairing code until it is printed. Called by `app::server`.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde_json::json;
@@ -14,6 +14,7 @@ use crate::base::secret::Secret;
 use crate::hub::policy::Registration;
 use crate::hub::records::{DeviceState, DurableState};
 use crate::protocol::scope::Role;
+use crate::shell::console;
 
 /// A one-time pairing code, while no operator is registered that could approve devices.
 pub(super) fn pairing_code(
@@ -33,9 +34,13 @@ pub(super) fn pairing_code(
     Ok(Some(pairing_code::from_random(random)))
 }
 
-/// Says on stdout that everything listens, and on stderr what to do next. A closed stdout or
-/// stderr is no reason to stop.
-pub(super) fn listening(address: SocketAddr, config: &Config, code: Option<&Secret>) {
+/// Says on stdout that everything listens, and on stderr what to do next. A stdout or stderr that
+/// is closed, or that nobody reads, is no reason to stop.
+pub(super) fn listening(
+    address: SocketAddr,
+    config: &Config,
+    code: Option<&Secret>,
+) -> io::Result<()> {
     let is_tls = config.tls != TlsConfig::Off;
     let scheme = if is_tls { "wss" } else { "ws" };
     let line = json!({
@@ -45,9 +50,8 @@ pub(super) fn listening(address: SocketAddr, config: &Config, code: Option<&Secr
         "pid": std::process::id(),
         "version": env!("CARGO_PKG_VERSION"),
     });
-    let mut stdout = io::stdout().lock();
-    let _closed = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-    let _closed = io::stderr().write_all(hints(reachable(address), is_tls, code).as_bytes());
+    console::write(io::stdout(), format!("{line}\n"))?;
+    console::write(io::stderr(), hints(reachable(address), is_tls, code))
 }
 
 /// An address that a client on this machine can dial: 0.0.0.0 and [::] are none.

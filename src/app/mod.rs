@@ -13,15 +13,12 @@ mod server;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use self::args::{Args, Command, HELP};
 use self::config::{Config, Environment};
 use self::error::StartError;
-use crate::shell::diagnostics;
-
-/// How long the last lines may take at the end; a stuck stderr does not keep the process.
-const DIAGNOSTICS_GRACE: Duration = Duration::from_secs(1);
+use crate::base::limits::CONSOLE_GRACE;
+use crate::shell::{console, diagnostics};
 
 /// Runs the program: 0 for a clean end, 1 for a failure at run time, 2 for wrong usage or
 /// configuration.
@@ -29,8 +26,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match try_run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to tell when stderr is closed.
-            let _closed = writeln!(io::stderr(), "{}", error.report());
+            // Nobody is left to tell when there is no thread for it.
+            let _unsaid = console::write(io::stderr(), format!("{}\n", error.report()));
             error.exit_code()
         }
     }
@@ -58,7 +55,7 @@ fn try_run(args: impl IntoIterator<Item = OsString>) -> Result<(), StartError> {
                 log::warn!("{warning}");
             }
             let served = server::serve(&config);
-            diagnostics.flush(DIAGNOSTICS_GRACE);
+            diagnostics.flush(CONSOLE_GRACE);
             served
         }
     }

@@ -10,15 +10,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
 
 use super::announce;
 use super::check::load_tls;
 use super::config::Config;
 use super::config::error::{ConfigError, ConfigErrors};
 use super::error::StartError;
-use crate::base::close_reason::CloseReason;
-use crate::base::limits::{HUB_INBOX_MAX, STOP_GRACE, STORE_REPORTS_MAX};
+use crate::base::limits::{END_GRACE, HUB_INBOX_MAX, STORE_REPORTS_MAX};
 use crate::base::secret::Secret;
 use crate::hub::Hub;
 use crate::hub::input::Input;
@@ -29,6 +28,7 @@ use crate::shell::capacity::{Capacity, Machine};
 use crate::shell::clock;
 use crate::shell::control_socket::{CONTROL_SOCKET, ControlSocket};
 use crate::shell::dialogue::Shared;
+use crate::shell::ending::Ending;
 use crate::shell::fanout;
 use crate::shell::flusher::FlusherThread;
 use crate::shell::hub_thread::{HubThread, Inbound};
@@ -45,6 +45,8 @@ enum Wake {
     Signal(StopSignal),
     /// The hub has closed every connection and committed everything; its store.
     Finished(StoreHandle),
+    /// Connections are joined and the store is closed.
+    Gathered,
     /// The hub thread panicked: what it knows is not to be trusted any more.
     Broken,
 }
@@ -87,6 +89,9 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
         flusher: flusher.handle(),
         registry: Arc::clone(&registry),
     };
+    let gathered = wake.clone();
+    let ending = Ending::start(inbox, registry, move || drop(gathered.send(Wake::Gathered)))
+        .map_err(io_error("cannot start the thread for the end"))?;
     let _signals = signals::watch(move |signal| drop(wake.send(Wake::Signal(signal))))
         .map_err(io_error("cannot listen for signals"))?;
     let owner = Arc::new(OwnerService(Arc::clone(&service)));
@@ -95,9 +100,10 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     ))?;
     let mut listener =
         Listener::start(socket, service, setup).map_err(io_error("cannot start the listener"))?;
-    announce::listening(listener.address(), config, pairing_code.as_ref());
+    announce::listening(listener.address(), config, pairing_code.as_ref())
+        .map_err(io_error("cannot say that the gateway listens"))?;
 
-    wait_and_stop(&woken, &inbox, &readiness, &registry, &mut listener, &mut control)
+    wait_and_stop(&woken, &ending, &readiness, &mut listener, &mut control)
 }
 
 /// How long the first commit may take before the port listens all the same, not ready.
@@ -107,38 +113,40 @@ const START_GRACE: Duration = Duration::from_secs(5);
 const WAKES_MAX: usize = 8;
 
 /// Waits for the first signal, stops in order, and returns when everything is committed and
-/// closed, or at once on the second signal.
+/// closed; at once on a second signal, and in any case within `END_GRACE` of the first. Never waits
+/// for anything but the next thing to happen.
 fn wait_and_stop(
     woken: &Receiver<Wake>,
-    inbox: &Sender<Inbound>,
+    ending: &Ending,
     readiness: &Readiness,
-    registry: &Registry,
     listener: &mut Listener,
     control: &mut ControlSocket,
 ) -> Result<(), StartError> {
+    let mut deadline = never();
     loop {
-        match woken.recv() {
-            Ok(Wake::Signal(StopSignal::Stop(signal))) => {
+        let wake = select! {
+            recv(woken) -> wake => wake.unwrap_or(Wake::Broken),
+            recv(deadline) -> _ => return Err(StartError::Other(format!(
+                "did not stop within {} s, ended without waiting for the rest; \
+                 what was answered is kept",
+                END_GRACE.as_secs()
+            ))),
+        };
+        match wake {
+            Wake::Signal(StopSignal::Stop(signal)) => {
                 log::info!("{signal}: stopping");
+                deadline = after(END_GRACE);
                 readiness.drain();
                 listener.stop();
                 control.stop();
-                let reason = "service restart".to_owned();
-                drop(inbox.send(Inbound::Input(Input::StopRequested { reason })));
+                ending.ask("service restart".to_owned());
             }
-            Ok(Wake::Signal(StopSignal::StopNow)) => {
+            Wake::Signal(StopSignal::StopNow) => {
                 return Err(StartError::Other("stopped at once by a second signal".to_owned()));
             }
-            Ok(Wake::Finished(store)) => {
-                // Those that the hub never heard of: they had not come as far as `connect`.
-                registry.close_all(&CloseReason::ServerStopping);
-                if !registry.join_all(clock::instant() + STOP_GRACE) {
-                    log::warn!("{} connections did not end within the grace", registry.len());
-                }
-                store.stop();
-                return Ok(());
-            }
-            Ok(Wake::Broken) | Err(_) => {
+            Wake::Finished(store) => ending.gather(store),
+            Wake::Gathered => return Ok(()),
+            Wake::Broken => {
                 return Err(StartError::Other("the hub thread panicked; this is a bug".to_owned()));
             }
         }

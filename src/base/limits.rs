@@ -265,6 +265,14 @@ pub const STOP_COMMIT_GRACE: Duration = Duration::from_secs(5);
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
 const _: () =
     assert!(STOP_COMMIT_GRACE.as_millis() + CLOSE_GRACE.as_millis() < STOP_GRACE.as_millis());
+/// From the hub's end until connection threads that still live are left behind: those it never heard
+/// of are closed then, and have `CLOSE_GRACE`.
+pub const GATHER_GRACE: Duration = Duration::from_secs(4);
+/// From the first signal to the end of the process, whatever hangs: the hub's grace, the gathering,
+/// and a last sync. Service managers wait for 90 s (systemd) or 10 s to 30 s (containers).
+pub const END_GRACE: Duration = Duration::from_secs(20);
+const _: () = assert!(CLOSE_GRACE.as_millis() < GATHER_GRACE.as_millis());
+const _: () = assert!(STOP_GRACE.as_millis() + GATHER_GRACE.as_millis() < END_GRACE.as_millis());
 /// When a gateway that stops is expected back: what `shutdown` and refusals then say.
 pub const RESTART_EXPECTED: Duration = Duration::from_secs(5);
 
@@ -303,6 +311,9 @@ pub const DIAGNOSTIC_LINES_WAITING_MAX: usize = 1_024;
 pub const DIAGNOSTIC_LINE_BYTES_MAX: usize = 8 * 1024;
 /// See [`DIAGNOSTIC_LINE_BYTES_MAX`].
 pub const DIAGNOSTIC_VALUE_BYTES_MAX: usize = 1024;
+/// How long a text that goes directly to standard output or error may take, and how long the last
+/// diagnostics may take at the end; after it, a reader that does not read is left behind.
+pub const CONSOLE_GRACE: Duration = Duration::from_secs(1);
 /// A line that was written is counted instead of repeated for this long.
 pub const DIAGNOSTIC_REPEAT_WINDOW: Duration = Duration::from_secs(10);
 /// Lines that are remembered for that: 64 of at most 8 KiB are 512 KiB.

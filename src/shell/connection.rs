@@ -182,7 +182,8 @@ impl<S: Service> Connection<'_, S> {
         let mut is_first = true;
         loop {
             if !self.input.wait(self.link, Some(self.deadline)) {
-                if !self.is_tls || self.input.is_tls_open() {
+                // In clear only where the port speaks plain, whether or not a byte has come.
+                if tls.is_none() || self.input.is_tls_open() {
                     self.respond(&HttpResponse::text(408, "the request took too long"), false);
                 }
                 return Err(CloseReason::HeadTimeout);

@@ -205,6 +205,9 @@ fn judge(request: &httparse::Request<'_, '_>) -> Result<Head, Box<HttpResponse>>
         0 => return Err(refusal(400, "the Host header is missing")),
         _ => return Err(refusal(400, "more than one Host header")),
     }
+    if values(headers, "origin").count() > 1 {
+        return Err(refusal(400, "more than one Origin header"));
+    }
     let path = origin_form(request.path.unwrap_or_default());
     let asks_websocket = has_token(headers, "upgrade", "websocket");
     let asked = if asks_websocket && method == Method::Get {
@@ -243,6 +246,11 @@ fn origin_form(target: &str) -> &str {
 fn accept_upgrade(headers: &[Header<'_>], is_old: bool) -> Result<String, Box<HttpResponse>> {
     if is_old {
         return Err(refusal(400, "a WebSocket needs HTTP/1.1"));
+    }
+    // What follows the head would be a body to a proxy, and frames to us.
+    let has_length = values(headers, "content-length").any(|length| length != "0");
+    if has_length || values(headers, "transfer-encoding").next().is_some() {
+        return Err(refusal(400, "a WebSocket upgrade has no body"));
     }
     if !has_token(headers, "connection", "upgrade") {
         return Err(refusal(400, "Connection: Upgrade is missing; does a proxy remove it?"));

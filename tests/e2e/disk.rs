@@ -1,4 +1,4 @@
-//! A full disk: reports are refused, everything else goes on, and it heals by itself.
+//! A full or failing disk: reports are refused, everything else goes on, and it heals by itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::kit::{Client, Device, Gateway, PATIENCE, TempDir, eventually};
+use crate::kit::{Client, Device, FsyncShim, Gateway, PATIENCE, TempDir, entries, eventually};
 
 /// A small file system of its own, unmounted on drop.
 struct SmallDisk {
@@ -74,6 +74,30 @@ fn report_until_refused(agent: &mut Client) -> (Value, Vec<String>) {
     panic!("2,000 reports fit onto a full disk");
 }
 
+/// The messages of all entries that are kept.
+fn journal(operator: &mut Client) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut cursor = json!(0);
+    loop {
+        let page = operator.ask("logs.tail", json!({ "cursor": cursor, "maxBytes": 1_000_000 }));
+        let entries = page["entries"].as_array().unwrap();
+        kept.extend(entries.iter().map(|entry| entry["message"].as_str().unwrap().to_owned()));
+        cursor = page["cursor"].clone();
+        if page["truncated"] == false {
+            return kept;
+        }
+    }
+}
+
+#[track_caller]
+fn wait_for_readyz(gateway: &Gateway, status: u16) {
+    eventually(&format!("/readyz turns {status}"), PATIENCE, || {
+        let answer = gateway.http("GET", "/readyz");
+        let ready = json!(status == 200);
+        (answer.status == status).then(|| assert_eq!(answer.json()["ready"], ready))
+    });
+}
+
 #[test]
 fn full_disk_refuses_reports_and_heals_when_space_returns() {
     let disk = match SmallDisk::mount("24m") {
@@ -92,10 +116,7 @@ fn full_disk_refuses_reports_and_heals_when_space_returns() {
     assert_eq!(error["retryable"], true, "{error}");
 
     // Not ready, but alive: reads, pings, new peers and live events go on.
-    eventually("/readyz turns 503", PATIENCE, || {
-        let answer = gateway.http("GET", "/readyz");
-        (answer.status == 503).then(|| assert_eq!(answer.json()["ready"], false))
-    });
+    wait_for_readyz(&gateway, 503);
     assert_eq!(gateway.http("GET", "/healthz").status, 200);
     assert_eq!(operator.request("ping", Value::Null)["ok"], true);
     let page = operator.ask("logs.tail", json!({ "cursor": 0, "limit": 1 }));
@@ -107,29 +128,54 @@ fn full_disk_refuses_reports_and_heals_when_space_returns() {
     operator.event("presence");
 
     fs::remove_file(ballast).unwrap();
-    eventually("/readyz turns 200", PATIENCE, || {
-        (gateway.http("GET", "/readyz").status == 200).then_some(())
-    });
+    wait_for_readyz(&gateway, 200);
     agent.report(["after"]);
     answered.push("after".to_owned());
 
     // What was answered is on disk, also after a crash.
     gateway.kill_9();
     gateway.start_again();
-    let mut operator = gateway.operator();
-    let mut kept = Vec::new();
-    let mut cursor = json!(0);
-    loop {
-        let page = operator.ask("logs.tail", json!({ "cursor": cursor, "maxBytes": 1_000_000 }));
-        let entries = page["entries"].as_array().unwrap();
-        kept.extend(entries.iter().map(|entry| entry["message"].as_str().unwrap().to_owned()));
-        cursor = page["cursor"].clone();
-        if page["truncated"] == false {
-            break;
-        }
-    }
+    let kept = journal(&mut gateway.operator());
     let lost = answered.iter().filter(|message| !kept.contains(message)).count();
     assert_eq!(lost, 0, "of {} answered reports", answered.len());
     // The gateway must be gone before its disk is.
     drop(gateway);
+}
+
+#[test]
+fn failing_fsync_refuses_reports_and_heals_without_a_restart() {
+    let disk = match FsyncShim::build() {
+        Ok(disk) => disk,
+        Err(why) => skip!("failing_fsync_refuses_reports_and_heals_without_a_restart", &why),
+    };
+    let mut gateway = Gateway::setup().disk(&disk).start();
+    let mut agent = gateway.agent("agent1", &Device::new());
+    let mut operator = gateway.operator();
+    agent.report(["before"]);
+
+    disk.fail(true);
+    // The first meets the failing sync, the second a store that is known to fail.
+    for message in ["refused", "refused, too"] {
+        let response = agent.request("logs.append", entries([message]));
+        assert_eq!(response["ok"], false, "{response}");
+        assert_eq!(response["error"]["code"], "UNAVAILABLE", "{response}");
+        assert_eq!(response["error"]["retryable"], true, "{response}");
+    }
+    wait_for_readyz(&gateway, 503);
+    assert_eq!(gateway.http("GET", "/healthz").status, 200);
+    assert_eq!(operator.request("ping", Value::Null)["ok"], true);
+    let page = operator.ask("logs.tail", json!({ "cursor": 0, "limit": 1 }));
+    assert_eq!(page["entries"][0]["message"], "before");
+    operator.forget_events();
+    gateway.operator().leave();
+    operator.event("presence");
+
+    disk.fail(false);
+    wait_for_readyz(&gateway, 200);
+    agent.report(["after"]);
+
+    // What was answered is on disk, what was refused is not.
+    gateway.kill_9();
+    gateway.start_again();
+    assert_eq!(journal(&mut gateway.operator()), ["before", "after"]);
 }

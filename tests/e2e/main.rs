@@ -30,3 +30,4 @@ mod readme;
 mod refusals;
 mod slow_peer;
 mod stop;
+mod stuck_output;

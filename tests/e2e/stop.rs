@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::kit::{Connect, Device, Gateway, Heard, PATIENCE};
+use crate::kit::{Connect, Device, FsyncShim, Gateway, Heard, PATIENCE};
 
 const STOPPED: (u16, &str) = (1012, "service restart");
 
@@ -112,4 +112,44 @@ fn stopping_gateway_is_not_ready_and_takes_no_new_peers() {
     }
     assert_eq!(operator.ended(), Heard::Closed(STOPPED.0, STOPPED.1.to_owned()));
     assert_eq!(gateway.exit_status(PATIENCE).code(), Some(0));
+}
+
+/// A gateway whose commit does not come to an end, and its disk, which must live as long.
+fn hanging() -> Result<(Gateway, FsyncShim), String> {
+    let disk = FsyncShim::build()?;
+    let gateway = Gateway::setup().disk(&disk).start();
+    let mut agent = gateway.agent("agent1", &Device::new());
+    disk.hang(true);
+    agent.send_request("logs.append", crate::kit::entries(["never answered"]));
+    assert_eq!(agent.request("ping", json!(null))["ok"], true);
+    agent.leave();
+    Ok((gateway, disk))
+}
+
+#[test]
+fn hanging_disk_does_not_keep_the_process() {
+    let (mut gateway, _disk) = match hanging() {
+        Ok(hanging) => hanging,
+        Err(why) => skip!("hanging_disk_does_not_keep_the_process", &why),
+    };
+    gateway.terminate();
+    // The grace for the whole end is 20 s.
+    assert_eq!(gateway.exit_status(Duration::from_secs(20) + PATIENCE).code(), Some(1));
+    let said = gateway.diagnostics();
+    assert!(said.contains("did not stop within 20 s"), "{said}");
+}
+
+#[test]
+fn second_signal_stops_at_once_while_the_store_is_closed() {
+    let (mut gateway, _disk) = match hanging() {
+        Ok(hanging) => hanging,
+        Err(why) => skip!("second_signal_stops_at_once_while_the_store_is_closed", &why),
+    };
+    gateway.terminate();
+    // The hub gives up after 10 s; from then on only the store is waited for.
+    std::thread::sleep(Duration::from_secs(12));
+    let began = Instant::now();
+    gateway.terminate();
+    assert_eq!(gateway.exit_status(PATIENCE).code(), Some(1));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }

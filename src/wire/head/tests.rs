@@ -77,6 +77,9 @@ fn a_handshake_out_of_order_is_refused_with_its_reason() {
         ("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="),
         ("Host: localhost:8080\r\n", ""),
         ("Host: localhost:8080\r\n", "Host: a\r\nHost: b\r\n"),
+        (KEY, "Origin: http://a\r\nOrigin: http://b\r\n"),
+        ("Version: 13", "Version: 13\r\nContent-Length: 5"),
+        ("Version: 13", "Version: 13\r\nTransfer-Encoding: chunked"),
         ("HTTP/1.1", "HTTP/1.0"),
         ("HTTP/1.1", "HTTP/2.0"),
         ("GET", "POST"),
@@ -93,6 +96,9 @@ fn a_handshake_out_of_order_is_refused_with_its_reason() {
         HTTP/1.1 400 Bad Request | Content-Length: 45 |  | Sec-WebSocket-Key must be 16 bytes in base64
         HTTP/1.1 400 Bad Request | Content-Length: 27 |  | the Host header is missing
         HTTP/1.1 400 Bad Request | Content-Length: 26 |  | more than one Host header
+        HTTP/1.1 400 Bad Request | Content-Length: 28 |  | more than one Origin header
+        HTTP/1.1 400 Bad Request | Content-Length: 32 |  | a WebSocket upgrade has no body
+        HTTP/1.1 400 Bad Request | Content-Length: 32 |  | a WebSocket upgrade has no body
         HTTP/1.1 400 Bad Request | Content-Length: 27 |  | a WebSocket needs HTTP/1.1
         HTTP/1.1 505 HTTP Version Not Supported | Content-Length: 24 |  | HTTP/1.1 is spoken here
         HTTP/1.1 405 Method Not Allowed | Content-Length: 31 | Allow: GET, HEAD |  | only GET and HEAD are answered

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::tls::TestTls;
-use super::{Client, Connect, Device, Dial, PATIENCE, TempDir};
+use super::{Client, Connect, Device, Dial, FsyncShim, PATIENCE, TempDir};
 
 /// The shared secret of the gateways that have one.
 pub(crate) const SECRET: &str = "e2e-shared-secret-6f1d0c";
@@ -24,6 +24,7 @@ pub(crate) struct Setup {
     secret: Option<&'static str>,
     tls: bool,
     state_dir: Option<PathBuf>,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Setup {
@@ -52,6 +53,12 @@ impl Setup {
         self
     }
 
+    /// Puts this disk between the gateway and its kernel.
+    pub(crate) fn disk(mut self, shim: &FsyncShim) -> Self {
+        self.environment.extend(shim.environment());
+        self
+    }
+
     /// Starts the gateway and waits until it says that it listens.
     #[track_caller]
     pub(crate) fn start(self) -> Gateway {
@@ -72,6 +79,7 @@ impl Setup {
         if let Some(secret) = self.secret {
             command.env("OPENCLAW_GATEWAY_TOKEN", secret);
         }
+        command.envs(self.environment);
         let process = Process::start(&mut command);
         Gateway { process, command, tls, dir }
     }
@@ -105,7 +113,7 @@ impl Gateway {
     /// The same, to be changed before it starts.
     pub(crate) fn setup() -> Setup {
         let config = "[gateway.metrics]\nenabled = false\n".to_owned();
-        Setup { config, secret: Some(SECRET), tls: false, state_dir: None }
+        Setup { config, secret: Some(SECRET), tls: false, state_dir: None, environment: Vec::new() }
     }
 
     /// Runs the binary with `--check` on this configuration text and these further arguments.

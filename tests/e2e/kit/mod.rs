@@ -12,6 +12,7 @@ mod http;
 mod process;
 mod rng;
 mod selftest;
+mod shim;
 mod temp_dir;
 mod tls;
 
@@ -27,6 +28,7 @@ pub(crate) use gateway::{Gateway, SECRET, binary};
 pub(crate) use http::exchange;
 pub(crate) use process::Usage;
 pub(crate) use rng::Rng;
+pub(crate) use shim::FsyncShim;
 pub(crate) use temp_dir::TempDir;
 
 /// How long anything that should happen "at once" may take on a busy machine with two cores.
