@@ -43,6 +43,13 @@ fn the_owner_is_admitted_without_a_credential_and_in_spite_of_wrong_ones() {
 }
 
 #[test]
+fn the_socket_is_plain_also_where_the_port_speaks_tls() {
+    let gateway = Gateway::setup().tls(true).start();
+    gateway.owner().ask("status", Value::Null);
+    gateway.operator();
+}
+
+#[test]
 fn the_owner_connects_as_an_operator_or_not_at_all() {
     let gateway = Gateway::start();
     let device = Device::new();
