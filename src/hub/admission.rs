@@ -20,7 +20,6 @@ use crate::hub::credentials::{self, Presented};
 use crate::hub::effect::{Diagnostic, DiagnosticValue, Effect};
 use crate::hub::input::ConnectRequested;
 use crate::hub::policy::{SecretKind, SecretWithoutDevice, SharedSecret};
-use crate::hub::presence::PresenceKey;
 use crate::hub::rate_limit::Credential;
 use crate::hub::records::DeviceRecord;
 use crate::hub::registration::Registered;
@@ -28,7 +27,6 @@ use crate::hub::tokens::TokenHash;
 use crate::hub::{DEFAULT_USER, Hub, refusals};
 use crate::protocol::connect::{self, Connect};
 use crate::protocol::device::{DeviceProof, PublicKey};
-use crate::protocol::event::PresenceEntry;
 use crate::protocol::hello::{Grant, Hello, IssuedToken};
 use crate::protocol::peer::PeerContext;
 use crate::protocol::refusal::Refusal;
@@ -40,8 +38,8 @@ pub(super) struct Admission {
     request: RequestId,
     protocol: u8,
     role_sent: &'static str,
-    client: connect::Client,
-    peer: PeerContext,
+    pub(super) client: connect::Client,
+    pub(super) peer: PeerContext,
     pub(super) grant: Grant,
     mode: &'static str,
     pub(super) token: Option<(IssuedToken, TokenHash)>,
@@ -438,51 +436,6 @@ impl Admission {
     /// What is needed to refuse it after all.
     pub(super) fn into_refused(self) -> (ConnId, PeerContext, String) {
         (self.conn, self.peer, self.client.id)
-    }
-
-    fn presence(&self, now: Moment) -> (PresenceKey, PresenceEntry) {
-        let client = &self.client;
-        let key = match (&self.grant.device, &client.instance_id) {
-            (Some(device), _) => PresenceKey::Device(device.clone()),
-            (None, Some(id)) => PresenceKey::Instance(self.grant.user.clone(), id.clone()),
-            (None, None) => PresenceKey::Conn(self.conn),
-        };
-        let entry = PresenceEntry {
-            host: client.display_name.clone().unwrap_or_else(|| client.id.clone()),
-            ip: self.peer.address.to_string(),
-            version: client.version.clone(),
-            platform: client.platform.clone(),
-            mode: client.mode.clone(),
-            device_id: self.grant.device.as_ref().map(ToString::to_string),
-            role: self.grant.role,
-            scopes: self.grant.scopes,
-            instance_id: client.instance_id.clone(),
-            agent: self.grant.agent.as_ref().map(ToString::to_string),
-            rtt_micros: None,
-            connected: true,
-            ts: now.unix_ms,
-        };
-        (key, entry)
-    }
-
-    /// The lines that an operator of the gateway sees, with the words and fields of the seed.
-    fn diagnostics(&self) -> Vec<Diagnostic> {
-        use DiagnosticValue::{Bool, Text};
-        let device = self.grant.device.as_ref().map(ToString::to_string);
-        let mut fields = vec![("client_id", Text(self.client.id.clone()))];
-        fields.extend(device.clone().map(|device| ("device_id", Text(device))));
-        fields.extend([
-            ("role", Text(self.grant.role.as_str().to_owned())),
-            ("conn", Text(self.conn.to_string())),
-            ("peer", Text(self.peer.address.to_string())),
-        ]);
-        let level = log::Level::Info;
-        let mut lines = vec![Diagnostic { level, msg: "WebSocket connection established", fields }];
-        if let (Some(device), Some(_)) = (device, self.key) {
-            let fields = vec![("device_id", Text(device)), ("valid", Bool(true))];
-            lines.push(Diagnostic { level, msg: "Device signature verified", fields });
-        }
-        lines
     }
 }
 

@@ -24,6 +24,7 @@ mod devices;
 mod durability;
 mod entropy;
 mod heartbeat;
+mod introduction;
 mod invariants;
 mod journal;
 mod pairing;

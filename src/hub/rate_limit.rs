@@ -235,6 +235,25 @@ mod tests {
     }
 
     #[test]
+    fn clearing_forgets_one_address_or_all_and_counts_them() {
+        let start = start();
+        let mut limiter = RateLimiter::new(POLICY);
+        for number in 1..=3 {
+            for _ in 0..3 {
+                limiter.failed(start, address(number), Credential::Token);
+            }
+        }
+        limiter.failed(start, address(4), Credential::Token);
+        assert_eq!(limiter.clear(Some(address(9))), 0);
+        assert_eq!(limiter.clear(Some(address(1))), 1);
+        assert_eq!(limiter.locked_for(start, address(1)), None);
+        assert!(limiter.locked_for(start, address(2)).is_some());
+        assert_eq!(limiter.clear(None), 3);
+        assert_eq!(limiter.locked_for(start, address(2)), None);
+        assert!(limiter.len() == 0 && limiter.locked.is_empty() && limiter.unlocked.is_empty());
+    }
+
+    #[test]
     fn a_full_table_keeps_its_locked_addresses() {
         let start = start();
         let mut limiter = RateLimiter::new(POLICY);

@@ -303,6 +303,25 @@ mod tests {
         assert!(!local(here, &good, &public));
     }
 
+    #[test]
+    fn nothing_that_a_peer_says_makes_it_the_owner() {
+        let headers = Headers {
+            host: Some("localhost"),
+            origin: Some("http://localhost"),
+            x_forwarded_for: &["127.0.0.1"],
+            x_real_ip: Some("127.0.0.1"),
+            forwarded_proto: Some("https"),
+            any_forwarding_header: true,
+        };
+        for headers in [headers, Headers::default()] {
+            for policy in [policy(&["127.0.0.1"]), ProxyPolicy::default()] {
+                let here = "127.0.0.1".parse().unwrap();
+                assert!(!PeerContext::derive(here, &headers, true, &policy).is_owner);
+            }
+        }
+        assert!(PeerContext::owner(None).is_owner);
+    }
+
     #[track_caller]
     fn check_range(range: &str, inside: &[&str], outside: &[&str]) {
         let range = Cidr::parse(range).unwrap();

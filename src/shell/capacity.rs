@@ -7,12 +7,14 @@
 use std::fmt;
 use std::fs;
 
+use crate::base::limits::CONTROL_CONNECTIONS_MAX;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Memory mappings of one thread: its stack, the guard page, the signal stack and its guard.
 const MAPPINGS_PER_THREAD: u64 = 4;
-/// Threads that are not connections, and what libraries or a child's launch may add.
+/// Threads that are not connections at the port, and what libraries or a child's launch may add.
 const SPARE_THREADS: u64 = 256;
+const _: () = assert!((CONTROL_CONNECTIONS_MAX as u64) < SPARE_THREADS / 2);
 /// Descriptors that are not connections: listeners, store, log, epoll, pipes of children.
 const SPARE_DESCRIPTORS: u64 = 512;
 /// One part in this many of every resource is left to others: 1/8.

@@ -219,6 +219,8 @@ fn every_limit_on_the_page_is_the_one_that_holds() {
             "body that stands under both `payload` and `result`",
             bytes(limits::BOTH_BODIES_BYTES_MAX),
         ),
+        ("devices in one `device.pair.list`", limits::DEVICES_LISTED_MAX.to_string()),
+        ("connections over the control socket", limits::CONTROL_CONNECTIONS_MAX.to_string()),
         ("error message", bytes(limits::ERROR_MESSAGE_BYTES_MAX)),
     ] {
         assert_row(&[limit, &value]);

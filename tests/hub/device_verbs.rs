@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use openclaw_gateway::base::ids::{DeviceId, PairingId};
+use openclaw_gateway::base::limits::DEVICES_LISTED_MAX;
+use openclaw_gateway::hub::effect::Effect;
 use openclaw_gateway::hub::policy::Registration;
-use openclaw_gateway::protocol::devices::{DeviceRequest, TokenOf};
+use openclaw_gateway::protocol::devices::{DeviceReply, DeviceRequest, TokenOf};
+use openclaw_gateway::protocol::reply::Reply;
 use openclaw_gateway::protocol::request::Request;
 use openclaw_gateway::protocol::scope::{Role, ScopeSet};
 
@@ -249,6 +252,53 @@ fn while_the_store_fails_what_takes_away_holds_and_what_gives_is_refused() {
             0s Respond(conn-9, r8, approved far operator [operator.admin])
         "#]],
     );
+}
+
+#[test]
+fn a_decision_whose_commit_fails_holds_and_says_so() {
+    check(
+        |sim| {
+            let far = || operator().device("far").remote(ELSEWHERE);
+            sim.connect(4, far());
+            sim.store = StoreMode::Held;
+            sim.approve(9).store_fails().connect(5, far());
+            sim.show(&["Persist"]).store_recovers().stored();
+            sim.store = StoreMode::Prompt;
+            sim.restart().connect(6, far());
+        },
+        expect![[r#"
+            0s Refuse(conn-4, NOT_PAIRED "pairing required: device is not approved yet" {"code":"PAIRING_REQUIRED","deviceId":"far","reason":"not-paired","requestId":"pairing-2"}) 1008 "pairing required: device is not approved yet (requestId: pairing-2)"
+            0s -- store fails
+            0s Respond(conn-9, r2, UNAVAILABLE "in force, but not on disk yet: the gateway's store takes no writes right now" {"inForce":true})
+            0s Admit(conn-5 operator [operator.admin] device far token-4 of default by device)
+            0s -- store recovers
+            0s Persist(#7: put token of far, put device far)
+            0s -- stored
+            0s -- restarted
+            0s Persist(#1: reserve 131073)
+            0s Persist(#2: put token of far)
+            0s Admit(conn-6 operator [operator.admin] device far token-5 of default by device)
+        "#]],
+    );
+}
+
+#[test]
+fn a_list_of_very_many_devices_is_cut_and_says_so() {
+    let mut sim = Sim::new();
+    sim.only(&[]);
+    let count = DEVICES_LISTED_MAX + 1;
+    for number in 0..count {
+        let conn = 2 + number as u64;
+        sim.connect(conn, agent(&format!("a{number}"))).closed(conn);
+    }
+    sim.run_secs(3_600).connect(2, agent("a1000")).connect(1, owner()).log.clear();
+    sim.ask(1, DeviceRequest::List);
+    let Some(Effect::Respond { result: Ok(Reply::Devices(reply)), .. }) = sim.log.pop() else {
+        panic!("no answer")
+    };
+    let DeviceReply::List(list) = *reply else { panic!("{reply:?}") };
+    assert_eq!((list.devices.len(), list.total), (DEVICES_LISTED_MAX, count));
+    assert_eq!(list.devices[0].id.as_str(), "a1000", "last seen first");
 }
 
 #[test]

@@ -10,11 +10,12 @@ use openclaw_gateway::hub::input::Input;
 use openclaw_gateway::hub::policy::Registration;
 use openclaw_gateway::hub::records::DeviceState;
 use openclaw_gateway::protocol::device::DeviceFailure;
+use openclaw_gateway::protocol::devices::{DeviceRequest, TokenOf};
 use openclaw_gateway::protocol::event::Event;
 use openclaw_gateway::protocol::hello::Hello;
 use openclaw_gateway::protocol::reply::Reply;
 use openclaw_gateway::protocol::request::{Idempotency, LogsAppend, Request};
-use openclaw_gateway::protocol::scope::ScopeSet;
+use openclaw_gateway::protocol::scope::{Role, ScopeSet};
 
 use crate::peers::{Peer, agent, operator};
 use crate::policies::shared;
@@ -154,7 +155,8 @@ impl World {
         self.requests += 1;
         let id = RequestId::new(format!("r{}", self.requests));
         let entries = (0..=self.dice.roll(3)).map(|number| draft(&number.to_string())).collect();
-        let request = match self.dice.roll(6) {
+        let request = match self.dice.roll(7) {
+            6 => Request::Devices(self.device_request()),
             0 => Request::Status,
             1 => Request::LogsTail(tail(Some(self.dice.roll(self.last_cursor + 2)), 5)),
             2 => Request::SystemPresence,
@@ -168,6 +170,25 @@ impl World {
         };
         self.asked.insert((conn, id.clone()));
         self.sim.input(Input::Requested { conn, id, request });
+    }
+
+    fn device_request(&mut self) -> DeviceRequest {
+        let pending = self.sim.hub.pending_pairings();
+        let first = pending.first().and_then(|pairing| pairing["requestId"].as_str());
+        let request = PairingId::new(first.unwrap_or("none"));
+        let device = DeviceId::new(format!("d{}", 1 + self.dice.roll(6)));
+        let role = [None, Some(Role::Agent)][self.dice.roll(2) as usize];
+        match self.dice.roll(10) {
+            0 => DeviceRequest::Reject(request),
+            1 => DeviceRequest::Remove(device),
+            2 => DeviceRequest::Forget(device),
+            3 => DeviceRequest::OfferCode,
+            4 | 5 => DeviceRequest::RotateToken(TokenOf { device, role }),
+            6 => DeviceRequest::RevokeTokens(TokenOf { device, role }),
+            7 => DeviceRequest::ClearRateLimit(None),
+            8 => DeviceRequest::List,
+            _ => DeviceRequest::Approve(request),
+        }
     }
 
     fn store(&mut self) {
