@@ -197,7 +197,7 @@ impl Config {
         // A setting that could not be read would look like one that is missing.
         if errors.is_empty() {
             let mut config = Self::from_raw(raw, &mut errors);
-            if environment.token_is_empty {
+            if environment.token_is_empty && config.auth.token.is_none() {
                 config.auth.empty_secrets.push("OPENCLAW_GATEWAY_TOKEN".to_owned());
             }
             if errors.is_empty() {
