@@ -20,6 +20,7 @@
 
 pub mod connect;
 pub mod device;
+pub mod device_key;
 pub mod error;
 pub mod event;
 mod fields;
