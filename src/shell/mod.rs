@@ -6,6 +6,7 @@ pub mod capacity;
 pub mod clock;
 pub mod connection;
 pub mod diagnostics;
+pub mod dial;
 pub mod dialogue;
 pub mod fanout;
 pub mod flusher;
