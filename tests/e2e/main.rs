@@ -14,6 +14,8 @@
 #[macro_use]
 mod kit;
 
+mod cli;
+mod cli_tail;
 mod config;
 mod crash;
 mod disk;
