@@ -1,7 +1,8 @@
 //! What was typed: flags and their texts, before anyone asks what they mean.
 //!
-//! The first word that is no flag names a command; without one the gateway serves. What a flag's
-//! value may be is decided with the configuration, where file and environment are decided too.
+//! The first word that is no flag names a command; without one the gateway serves. The client's
+//! subcommands have arguments of their own, which `client` has read before. What a flag's value may
+//! be is decided with the configuration, where file and environment are decided too.
 //! Pure. Called by `app::run`.
 
 use std::ffi::OsString;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use lexopt::Arg::{Long, Short, Value};
 
+use super::client;
 use super::config::error::{nearest, quoted};
 
 /// The command line.
@@ -60,7 +62,7 @@ const FLAGS: &[&str] = &[
     "--version",
 ];
 
-/// The commands by name. None of them takes arguments of its own yet.
+/// The gateway's own commands by name. None of them takes arguments of its own.
 const COMMANDS: &[(&str, Command)] = &[("serve", Command::Serve)];
 
 impl Args {
@@ -125,7 +127,10 @@ fn command(word: &str) -> Result<Command, UsageError> {
     if let Some((_, command)) = COMMANDS.iter().find(|(name, _)| *name == word) {
         return Ok(*command);
     }
-    let names = || COMMANDS.iter().map(|(name, _)| *name);
+    if client::names().any(|name| name == word) {
+        return Err(UsageError(format!("options of {word} come after it")));
+    }
+    let names = || COMMANDS.iter().map(|(name, _)| *name).chain(client::names());
     let mut problem = format!("unknown command {}", quoted(word));
     if let Some(meant) = nearest(word, names()) {
         problem.push_str(&format!("; did you mean {meant}?"));
@@ -208,6 +213,8 @@ mod tests {
         check_error("--frobnicate", "unknown flag \"--frobnicate\"");
         check_error("-x", "unknown flag -x");
         check_error("sevre", "unknown command \"sevre\"; did you mean serve?");
+        check_error("tial", "unknown command \"tial\"; did you mean tail?");
+        check_error("--port 1 tail", "options of tail come after it");
         check_error("serve now", "unexpected argument \"now\"");
         check_error("--port", "missing argument for option '--port'");
         check_error("--check=yes", "unexpected argument for option '--check': \"yes\"");

@@ -6,6 +6,7 @@
 mod announce;
 pub mod args;
 pub mod check;
+mod client;
 pub mod config;
 pub mod error;
 mod server;
@@ -21,8 +22,12 @@ use crate::base::limits::CONSOLE_GRACE;
 use crate::shell::{console, diagnostics};
 
 /// Runs the program: 0 for a clean end, 1 for a failure at run time, 2 for wrong usage or
-/// configuration.
+/// configuration. A client's subcommand has some more (`client::failure`).
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<_> = args.into_iter().collect();
+    if let Some(code) = client::run(&args) {
+        return code;
+    }
     match try_run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -320,3 +320,34 @@ pub const DIAGNOSTIC_REPEAT_WINDOW: Duration = Duration::from_secs(10);
 pub const DIAGNOSTIC_REPEATS_MAX: usize = 64;
 
 const _: () = assert!(2 * DIAGNOSTIC_VALUE_BYTES_MAX < DIAGNOSTIC_LINE_BYTES_MAX);
+
+/// One message that the command-line client takes: more than any backlog the gateway keeps for a
+/// peer by default.
+pub const CLIENT_MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long the client waits for a connection, and for each answer, unless told otherwise.
+pub const CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// The longest wait that can be asked for: a day.
+pub const CLIENT_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// A gateway that was silent for so long is pinged: its `tick` comes at least every 30 seconds, so
+/// this one is late.
+pub const CLIENT_PING_AFTER: Duration = Duration::from_secs(35);
+/// One that was silent for so long is gone.
+pub const CLIENT_GONE_AFTER: Duration = Duration::from_secs(50);
+/// Waits before the client's attempts to connect again, in seconds; the last one repeats.
+pub const CLIENT_BACKOFF_SECONDS: [u64; 6] = [1, 2, 4, 8, 16, 30];
+/// Log lines of standard input in one report: what one read brings, and a fraction of what one
+/// request may hold.
+pub const CLIENT_LINES_PER_REPORT_MAX: usize = 500;
+/// What the client reads of standard input ahead of a report: 500 lines of 128 bytes, or one line
+/// of the greatest size that an entry may have.
+pub const CLIENT_STDIN_BYTES_MAX: usize = LOG_MESSAGE_BYTES_MAX;
+/// Parameters of a `call` read from standard input: one message.
+pub const CLIENT_PARAMS_BYTES_MAX: usize = MESSAGE_BYTES_DEFAULT;
+/// A bundle of certificate authorities: the platforms' have some 220 KiB.
+pub const CLIENT_CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// A device key in PEM has some 120 bytes.
+pub const CLIENT_KEY_BYTES_MAX: u64 = 4 * 1024;
+
+const _: () = assert!(CLIENT_PING_AFTER.as_millis() > TICK_INTERVAL.as_millis());
+const _: () = assert!(CLIENT_GONE_AFTER.as_millis() > CLIENT_PING_AFTER.as_millis());
+const _: () = assert!(CLIENT_LINES_PER_REPORT_MAX <= LOG_ENTRIES_PER_APPEND_MAX);

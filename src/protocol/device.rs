@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::base::limits::{SIGNATURE_ATTEMPTS_MAX, SIGNATURE_SKEW_MAX};
 use crate::base::secret::Secret;
 use crate::protocol::connect::{Connect, DeviceClaim, PROTOCOLS};
+use crate::protocol::device_key::SignedFields;
 use crate::protocol::json::{ObjectWriter, hex_digit, push_array, push_u64};
 
 /// The raw 32 bytes of an Ed25519 public key.
@@ -149,35 +150,21 @@ fn signed_texts<'a>(
         }
     }
     tokens.into_iter().flat_map(move |token| {
-        let fields = signed_fields(connect, claim, token, nonce);
         let client = &connect.client;
-        let v3 = format!(
-            "v3|{fields}|{}|{}",
-            lowered(&client.platform),
-            lowered(client.device_family.as_deref().unwrap_or_default())
-        );
-        [v3, format!("v2|{fields}")]
+        let fields = SignedFields {
+            device_id: claim.id.as_str(),
+            client_id: &client.id,
+            client_mode: &client.mode,
+            role: connect.role_sent,
+            scopes: &connect.scopes_sent,
+            signed_at_ms: claim.signed_at_ms,
+            token,
+            nonce,
+            platform: &client.platform,
+            device_family: client.device_family.as_deref().unwrap_or_default(),
+        };
+        [fields.v3(), fields.v2()]
     })
-}
-
-/// What v2 and v3 have in common.
-fn signed_fields(connect: &Connect, claim: &DeviceClaim, token: &str, nonce: &str) -> String {
-    [
-        claim.id.as_str(),
-        &connect.client.id,
-        &connect.client.mode,
-        connect.role_sent,
-        &connect.scopes_sent.join(","),
-        &claim.signed_at_ms.to_string(),
-        token,
-        nonce,
-    ]
-    .join("|")
-}
-
-/// Trimmed, and lowercase as far as ASCII goes: other letters differ between languages.
-fn lowered(text: &str) -> String {
-    text.trim().to_ascii_lowercase()
 }
 
 /// base64 or base64url, padded or not.

@@ -20,6 +20,7 @@
 
 pub mod connect;
 pub mod device;
+pub mod device_key;
 pub mod devices;
 pub mod error;
 pub mod event;

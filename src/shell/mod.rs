@@ -8,6 +8,7 @@ pub mod connection;
 pub mod console;
 pub mod control_socket;
 pub mod diagnostics;
+pub mod dial;
 pub mod dialogue;
 pub mod ending;
 pub mod fanout;

@@ -14,6 +14,8 @@
 #[macro_use]
 mod kit;
 
+mod cli;
+mod cli_tail;
 mod config;
 mod control_socket;
 mod crash;

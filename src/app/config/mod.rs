@@ -27,7 +27,7 @@ pub use self::groups::{DeviceAuth, Heartbeat, Limits, RateLimit};
 pub use self::raw::Environment;
 use self::raw::{RawConfig, RawSecret, RawUser};
 use self::reader::Source;
-pub(crate) use self::secret_file::read_private;
+pub(crate) use self::secret_file::{read_private, read_token as read_secret};
 use self::values::{PASSWORD, Rule, TOKEN};
 use crate::app::args::Args;
 use crate::base::limits::{CONFIG_BYTES_MAX, USERS_MAX};

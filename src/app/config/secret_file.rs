@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::values::Rule;
+use super::values::{Rule, TOKEN};
 use crate::base::limits::SECRET_FILE_BYTES_MAX;
 use crate::base::secret::Secret;
 
@@ -23,6 +23,16 @@ pub(super) fn read(path: &Path, (allowed, parse): Rule<Secret>) -> Result<Secret
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     parse(text).ok_or_else(|| format!("{} must hold {allowed}", path.display()))
+}
+
+/// Reads a shared secret by the rule of `gateway.auth.token`, which must not be empty: for the
+/// command-line client's `--token-file`.
+pub(crate) fn read_token(path: &Path) -> Result<Secret, String> {
+    let secret = read(path, TOKEN)?;
+    if secret.expose().is_empty() {
+        return Err(format!("{} is empty", path.display()));
+    }
+    Ok(secret)
 }
 
 /// Reads a file that others must not be able to read.

@@ -88,7 +88,7 @@ impl Setup {
 /// The binary under test, with nothing of our own environment that it would listen to.
 pub(crate) fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_openclaw-gateway"));
-    for name in ["OPENCLAW_CONFIG", "OPENCLAW_GATEWAY_TOKEN", "LOG_LEVEL"] {
+    for name in ["OPENCLAW_CONFIG", "OPENCLAW_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_URL", "LOG_LEVEL"] {
         command.env_remove(name);
     }
     command
@@ -134,6 +134,11 @@ impl Gateway {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.process.address
+    }
+
+    /// The certificate of the authority that signed the gateway's, as PEM.
+    pub(crate) fn ca_file(&self) -> &Path {
+        &self.tls.as_ref().expect("a gateway with TLS").ca_file
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -221,6 +226,13 @@ impl Gateway {
     pub(crate) fn start_again(&mut self) {
         assert!(self.process.wait(Duration::ZERO).is_some(), "still running");
         self.process = Process::start(&mut self.command);
+    }
+
+    /// The same on the port that it had, so that whoever was connected finds it again.
+    #[track_caller]
+    pub(crate) fn start_again_on(&mut self, port: u16) {
+        self.command.args(["--port", &port.to_string()]);
+        self.start_again();
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns processes, sockets and temporary directories, and gives them all back on drop.
 //! Asserts nothing about the gateway beyond what a helper's name says.
 
+mod cli;
 mod client;
 mod connect;
 mod device;
@@ -20,6 +21,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::time::{Duration, Instant, SystemTime};
 
+pub(crate) use cli::Cli;
 pub(crate) use client::{Client, Heard, entries};
 pub(crate) use connect::{Connect, Refusal};
 pub(crate) use device::Device;

@@ -15,6 +15,7 @@ use super::TempDir;
 pub(crate) struct TestTls {
     pub(crate) cert_file: PathBuf,
     pub(crate) key_file: PathBuf,
+    pub(crate) ca_file: PathBuf,
     pub(crate) client: Arc<ClientConfig>,
 }
 
@@ -44,6 +45,7 @@ impl TestTls {
         Self {
             cert_file: dir.write("gateway.crt", &cert.pem()),
             key_file: dir.write("gateway.key", &key.serialize_pem()),
+            ca_file: dir.write("ca.crt", &ca.pem()),
             client: Arc::new(client),
         }
     }
