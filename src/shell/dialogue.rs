@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TrySendError};
 
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, RequestId};
@@ -123,7 +123,7 @@ impl Dialogue {
             connect,
             proof,
         }));
-        self.tell(Inbound::Connect(peer, input))
+        self.tell(link, Inbound::Connect(peer, input))
     }
 
     /// Answers a `connect` that never reaches the hub.
@@ -181,7 +181,7 @@ impl Dialogue {
                 }
                 let id = RequestId::new(frame.id.as_ref());
                 let input = Input::Requested { conn: self.conn, id, request };
-                self.tell(Inbound::Request(input, permit))
+                self.tell(link, Inbound::Request(input, permit))
             }
             Err(error) => self.refuse(link, &frame.id, &error),
         }
@@ -217,11 +217,16 @@ impl Dialogue {
 
     /// Hands something to the hub; waits while its inbox is full, which is the back-pressure that
     /// keeps this peer's next bytes in its socket.
-    fn tell(&self, inbound: Inbound) -> Flow {
-        match self.shared.inbox.send(inbound) {
-            Ok(()) => Flow::Continue,
-            Err(_) => Flow::Close(CloseReason::ServerStopping),
-        }
+    fn tell(&self, link: &Link, inbound: Inbound) -> Flow {
+        let told = match self.shared.inbox.try_send(inbound) {
+            Err(TrySendError::Full(inbound)) => {
+                // What this thread has queued (pongs, say) must not wait with it.
+                link.flush();
+                link.without_reading(|| self.shared.inbox.send(inbound).is_ok())
+            }
+            told => told.is_ok(),
+        };
+        if told { Flow::Continue } else { Flow::Close(CloseReason::ServerStopping) }
     }
 }
 

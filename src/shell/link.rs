@@ -69,6 +69,8 @@ pub struct Link {
     /// Until when the peer has time, once the link is closing.
     grace_until: OnceLock<Instant>,
     heard_ms: AtomicU64,
+    /// The connection's thread waits for us and does not read.
+    is_deaf: AtomicBool,
     credits: Mutex<Credits>,
     credit_returned: Condvar,
 }
@@ -109,6 +111,7 @@ impl Link {
             is_closing: AtomicBool::new(false),
             grace_until: OnceLock::new(),
             heard_ms: AtomicU64::new(heard_ms),
+            is_deaf: AtomicBool::new(false),
             credits: Mutex::default(),
             credit_returned: Condvar::new(),
         })
@@ -191,9 +194,23 @@ impl Link {
         self.heard_ms.store(millis_since(self.setup.epoch, at), Ordering::Relaxed);
     }
 
-    /// When the peer was last heard, to the millisecond.
+    /// When the peer was last heard, to the millisecond. Now, while it is us who does not listen.
     pub fn last_heard(&self) -> Instant {
+        if self.is_deaf.load(Ordering::Relaxed) {
+            return clock::instant();
+        }
         self.setup.epoch + Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))
+    }
+
+    /// Runs `wait`, in which the connection's thread waits for us and does not read: the silence
+    /// meanwhile is not the peer's.
+    pub fn without_reading<T>(&self, wait: impl FnOnce() -> T) -> T {
+        self.is_deaf.store(true, Ordering::Relaxed);
+        let waited = wait();
+        // The peer's silence counts from here.
+        self.heard(clock::instant());
+        self.is_deaf.store(false, Ordering::Relaxed);
+        waited
     }
 
     /// Takes one of `REQUESTS_IN_PROGRESS_MAX` credits for a request that goes to the hub. While
@@ -205,19 +222,23 @@ impl Link {
             drop(credits);
             // What this thread has queued (pongs, say) must not wait with it.
             self.flush();
-            credits = self.lock_credits();
-            while credits.in_progress >= REQUESTS_IN_PROGRESS_MAX && !credits.is_closing {
-                credits.is_waiting = true;
-                credits =
-                    self.credit_returned.wait(credits).unwrap_or_else(PoisonError::into_inner);
-            }
-            credits.is_waiting = false;
+            credits = self.without_reading(|| self.wait_for_credit());
         }
         if credits.is_closing {
             return false;
         }
         credits.in_progress += 1;
         true
+    }
+
+    fn wait_for_credit(&self) -> MutexGuard<'_, Credits> {
+        let mut credits = self.lock_credits();
+        while credits.in_progress >= REQUESTS_IN_PROGRESS_MAX && !credits.is_closing {
+            credits.is_waiting = true;
+            credits = self.credit_returned.wait(credits).unwrap_or_else(PoisonError::into_inner);
+        }
+        credits.is_waiting = false;
+        credits
     }
 
     /// Returns a credit: the response to a request is queued.

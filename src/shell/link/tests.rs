@@ -253,3 +253,27 @@ fn hearing_is_kept_to_the_millisecond() {
     pair.link.heard(at);
     assert!(at - pair.link.last_heard() < Duration::from_millis(1));
 }
+
+#[test]
+fn peer_is_not_silent_while_its_thread_waits_for_a_credit() {
+    let pair = pair(1 << 20);
+    let past = clock::instant();
+    for _ in 0..REQUESTS_IN_PROGRESS_MAX {
+        assert!(pair.link.begin_request());
+    }
+    let reader = {
+        let link = Arc::clone(&pair.link);
+        thread::Builder::new().spawn(move || link.begin_request()).unwrap()
+    };
+    while !pair.link.lock_credits().is_waiting {
+        thread::yield_now();
+    }
+    pair.link.heard(past);
+    let before = clock::instant();
+    assert!(pair.link.last_heard() >= before, "we do not listen");
+    pair.link.end_request();
+    assert!(reader.join().unwrap());
+    assert!(pair.link.last_heard() + Duration::from_millis(1) >= before, "silent from here on");
+    pair.link.heard(past);
+    assert!(pair.link.last_heard() <= past, "we listen again");
+}
