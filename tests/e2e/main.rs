@@ -28,5 +28,6 @@ mod journal;
 mod overload;
 mod readme;
 mod refusals;
+mod sessions;
 mod slow_peer;
 mod stop;

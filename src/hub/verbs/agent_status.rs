@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::base::ids::{AgentName, ConnId, RequestId};
+use crate::base::limits::AGENTS_MAX;
 use crate::base::time::Moment;
 use crate::hub::Hub;
 use crate::hub::answers::Answer;
@@ -68,14 +69,14 @@ impl Hub {
         effects.push(Effect::Broadcast(Event::AgentStatus(Arc::new(status))));
     }
 
-    /// Every agent that is connected or has said something, by name.
+    /// Every agent that has said something or, up to `AGENTS_MAX` more, is connected; by name.
     pub(in crate::hub) fn agents_list(&self, now: Moment) -> Reply {
         let known = self.agents.iter().map(|status| AgentLine {
             connected: self.clients.has_agent(&status.name),
             status: AgentStatus::clone(status),
         });
         let silent = self.clients.agent_names().filter(|name| self.agents.get(name).is_none());
-        let silent = silent.map(|name| AgentLine {
+        let silent = silent.take(AGENTS_MAX).map(|name| AgentLine {
             status: AgentStatus {
                 name: name.clone(),
                 id: self.agents.id_of(name),
