@@ -48,7 +48,36 @@ pub const LOG_SOURCE_BYTES_MAX: usize = 128;
 /// A session key: an agent's name of 64 bytes, `agent:` before it, and the agent's own words.
 pub const SESSION_KEY_BYTES_MAX: usize = 256;
 
+/// Token and message counts: what a JavaScript number holds exactly (2^53).
+pub const COUNT_MAX: u64 = 1 << 53;
+/// A session's cost in billionths: a thousand million units, a tenth of what 64 bits hold.
+pub const COST_NANOS_MAX: u64 = 1_000_000_000 * 1_000_000_000;
+/// `kind`, `model`, `label`, `thinking`, `verbose` and `reasoning` of a session, each: Mission
+/// Control's labels have at most 100 characters of at most 4 bytes.
+pub const SESSION_TEXT_BYTES_MAX: usize = 512;
+/// A session is shown as active for this long after its last report; Mission Control's own rule.
+pub const SESSION_ACTIVE_WINDOW: Duration = Duration::from_secs(60 * 60);
+/// `sessions.list`: rows in one answer, by default and at most; 1,000 of some 350 bytes are
+/// 350 KB.
+pub const SESSIONS_LIST_LIMIT_DEFAULT: usize = 100;
+/// See [`SESSIONS_LIST_LIMIT_DEFAULT`].
+pub const SESSIONS_LIST_LIMIT_MAX: usize = 1_000;
+/// A cursor of `sessions.list`: two session keys with their moments, in base64.
+pub const SESSIONS_CURSOR_BYTES_MAX: usize = 1_024;
+
+/// Agents whose last status is kept: 1,000 of some 1.5 KB at most are 1.5 MB. One more displaces
+/// the one that has been silent for longest.
+pub const AGENTS_MAX: usize = 1_000;
+/// The `status` of an agent: a word.
+pub const AGENT_STATUS_BYTES_MAX: usize = 64;
+/// The `last_activity` of an agent: a sentence or two.
+pub const AGENT_ACTIVITY_BYTES_MAX: usize = 1_024;
+
+/// The payload of one `events.publish`, as JSON text.
+pub const PUBLISHED_BYTES_MAX: usize = 64 * 1024;
+
 const _: () = assert!(LOG_EXTRA_DEPTH_MAX + 5 < 128);
+const _: () = assert!(2 * SESSION_KEY_BYTES_MAX * 4 / 3 + 128 < SESSIONS_CURSOR_BYTES_MAX);
 const _: () = assert!("agent::".len() + AGENT_NAME_BYTES_MAX < SESSION_KEY_BYTES_MAX);
 
 /// The message of an error response. Echoed input is cut to [`ECHO_CHARS_MAX`] before.

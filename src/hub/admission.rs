@@ -355,7 +355,7 @@ impl Hub {
             },
         );
         self.heartbeats.admitted(now.at, conn);
-        self.ticks.started(now.at);
+        self.ticks.started(now);
         self.presence.arrived(now.at, conn, key, entry);
         effects.extend(admission.diagnostics().into_iter().map(Effect::Diagnose));
         let (mut presence, presence_version) = self.presence.shown(now.at);
@@ -380,7 +380,8 @@ impl Hub {
             tick_interval_ms: millis(TICK_INTERVAL),
         })));
         // A new client has the state without waiting.
-        effects.push(Effect::Send { conn, event: self.ticks.snapshot(now) });
+        let tick = self.ticks.snapshot(now, &self.sessions);
+        effects.push(Effect::Send { conn, event: tick });
     }
 
     /// Refuses a `connect`, and reports it unless its address has been reported just now.

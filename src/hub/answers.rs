@@ -16,25 +16,36 @@ use crate::base::time::Moment;
 use crate::hub::records::{AnswerKey, AnswerRecord};
 use crate::protocol::reply::Reply;
 
-/// The cursors of a `logs.append`: the only answer so far, kept as small as it is.
+/// What a report is answered with, kept as small as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Appended {
-    pub(super) first: Cursor,
-    pub(super) last: Cursor,
+pub(super) enum Answer {
+    /// A bare `ok`.
+    Done,
+    /// The cursors of a `logs.append`.
+    Appended { first: Cursor, last: Cursor },
 }
 
-impl Appended {
+impl Answer {
     pub(super) fn reply(self) -> Reply {
-        Reply::LogsAppended { first: self.first, last: self.last }
+        match self {
+            Self::Done => Reply::Empty,
+            Self::Appended { first, last } => Reply::LogsAppended { first, last },
+        }
     }
 
     fn to_json(self) -> Value {
-        json!({ "first": self.first.0, "last": self.last.0 })
+        match self {
+            Self::Done => json!({ "done": true }),
+            Self::Appended { first, last } => json!({ "first": first.0, "last": last.0 }),
+        }
     }
 
     fn from_json(value: &Value) -> Option<Self> {
+        if value.get("done").is_some() {
+            return Some(Self::Done);
+        }
         let cursor = |name: &str| value.get(name)?.as_u64().map(Cursor);
-        Some(Self { first: cursor("first")?, last: cursor("last")? })
+        Some(Self::Appended { first: cursor("first")?, last: cursor("last")? })
     }
 }
 
@@ -43,7 +54,7 @@ pub(super) type Asker = (ConnId, RequestId);
 
 struct Entry {
     params_hash: [u8; 32],
-    answer: Appended,
+    answer: Answer,
     /// `Some` until the answer is on disk.
     waiting: Option<Vec<Asker>>,
     forget_at: Instant,
@@ -54,7 +65,7 @@ pub(super) enum Known {
     /// Nothing: execute the request.
     New,
     /// It was answered with this.
-    Done(Appended),
+    Done(Answer),
     /// It is being made durable; the asker now waits with the first.
     InProgress,
     /// It came with other parameters.
@@ -80,7 +91,7 @@ impl Answers {
         for record in records {
             let left = Duration::from_millis(record.expires_at_ms.saturating_sub(now.unix_ms))
                 .min(IDEMPOTENT_ANSWER_TTL);
-            match Appended::from_json(&record.answer) {
+            match Answer::from_json(&record.answer) {
                 Some(answer) if !left.is_zero() && self.by_key.len() < IDEMPOTENT_ANSWERS_MAX => {
                     let forget_at = now.at + left;
                     let params_hash = record.params_hash;
@@ -128,7 +139,7 @@ impl Answers {
         key: AnswerKey,
         params_hash: [u8; 32],
         asker: Asker,
-        answer: Appended,
+        answer: Answer,
     ) -> AnswerRecord {
         let until = now.after(IDEMPOTENT_ANSWER_TTL);
         let entry = Entry { params_hash, answer, waiting: Some(vec![asker]), forget_at: until.at };
@@ -138,7 +149,7 @@ impl Answers {
     }
 
     /// The answer is on disk: everyone who waits gets it.
-    pub(super) fn stored(&mut self, key: &AnswerKey) -> Option<(Appended, Vec<Asker>)> {
+    pub(super) fn stored(&mut self, key: &AnswerKey) -> Option<(Answer, Vec<Asker>)> {
         let entry = self.by_key.get_mut(key)?;
         Some((entry.answer, entry.waiting.take()?))
     }
@@ -205,7 +216,7 @@ mod tests {
         let now = start();
         let later = now.after(Duration::from_secs(1));
         let asker = || (ConnId(1), RequestId::new("r"));
-        let answer = Appended { first: Cursor(1), last: Cursor(1) };
+        let answer = Answer::Appended { first: Cursor(1), last: Cursor(1) };
         let mut answers = Answers::default();
         for number in 0..IDEMPOTENT_ANSWERS_MAX {
             answers.begin(now, key(number), [0; 32], asker(), answer);
@@ -233,7 +244,7 @@ mod tests {
             expires_at_ms: now.unix_ms + 1,
         };
         let mut answers = Answers::default();
-        let readable = Appended { first: Cursor(1), last: Cursor(2) }.to_json();
+        let readable = Answer::Appended { first: Cursor(1), last: Cursor(2) }.to_json();
         let unusable = answers.load(vec![record(1, json!({})), record(2, readable)], now);
         assert_eq!(unusable, [key(1)]);
         assert_eq!(answers.len(), 1);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::base::ids::{ConnId, DeviceId};
+use crate::base::ids::{AgentName, ConnId, DeviceId};
 use crate::protocol::hello::Grant;
 use crate::protocol::scope::Role;
 
@@ -30,19 +30,31 @@ pub(super) struct Clients {
     by_conn: BTreeMap<ConnId, Client>,
     operators: usize,
     agents: usize,
+    /// How many connections each agent has.
+    by_agent: BTreeMap<AgentName, usize>,
 }
 
 impl Clients {
     pub(super) fn insert(&mut self, conn: ConnId, client: Client) {
+        self.remove(conn);
         *self.count(client.grant.role) += 1;
-        if let Some(before) = self.by_conn.insert(conn, client) {
-            *self.count(before.grant.role) -= 1;
+        if let Some(agent) = &client.grant.agent {
+            *self.by_agent.entry(agent.clone()).or_default() += 1;
         }
+        self.by_conn.insert(conn, client);
     }
 
     pub(super) fn remove(&mut self, conn: ConnId) -> Option<Client> {
         let client = self.by_conn.remove(&conn)?;
         *self.count(client.grant.role) -= 1;
+        if let Some(agent) = &client.grant.agent
+            && let Some(connections) = self.by_agent.get_mut(agent)
+        {
+            *connections -= 1;
+            if *connections == 0 {
+                self.by_agent.remove(agent);
+            }
+        }
         Some(client)
     }
 
@@ -76,6 +88,16 @@ impl Clients {
             .filter(|(_, client)| client.grant.device.as_ref() == Some(device) && !client.closing)
             .map(|(conn, _)| conn)
             .collect()
+    }
+
+    /// The names of the agents that are connected.
+    pub(super) fn agent_names(&self) -> impl Iterator<Item = &AgentName> {
+        self.by_agent.keys()
+    }
+
+    /// Whether this agent is connected.
+    pub(super) fn has_agent(&self, name: &AgentName) -> bool {
+        self.by_agent.contains_key(name)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -16,22 +16,28 @@ use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
 
-use crate::base::ids::{ConnId, Cursor, DeviceId, RequestId, Ticket};
+use crate::base::ids::{AgentName, ConnId, Cursor, DeviceId, RequestId, SessionKey, Ticket};
 use crate::hub::admission::Admission;
-use crate::hub::answers::Appended;
+use crate::hub::agents::Agents;
 use crate::hub::records::{AnswerKey, AnswerRecord, Change, DeviceRecord, TokenRecord};
+use crate::hub::sessions::Sessions;
+use crate::hub::touched::Touched;
+use crate::protocol::agent_status::AgentStatus;
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::reply::Reply;
+use crate::protocol::session::Session;
 
 /// What a change costs beside its text.
 const CHANGE_OVERHEAD_BYTES: usize = 128;
 /// What a record costs: its texts are bounded, and some hundred bytes each.
 const RECORD_BYTES: usize = 512;
+/// What a session or an agent's status costs, as it was and as it is.
+const SESSION_BYTES: usize = 2 * 1024;
 
 /// Who is answered when a commit is on disk.
 pub(super) enum Waiter {
-    /// A `logs.append` without a key.
-    Append { conn: ConnId, id: RequestId, appended: Appended },
+    /// A report: its answer, or that it was taken back.
+    Report { conn: ConnId, id: RequestId, reply: Box<Reply> },
     /// Everyone who waits for this answer.
     Answer(AnswerKey),
     /// A `connect`.
@@ -52,11 +58,13 @@ pub(super) struct Batch {
     pub(super) trims: bool,
     pub(super) devices: BTreeSet<DeviceId>,
     pub(super) tokens: BTreeSet<[u8; 32]>,
+    /// The sessions and agents that are written as they are when the commit starts.
+    pub(super) touched: Touched,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.waiters.is_empty()
+        self.changes.is_empty() && self.touched.is_empty() && self.waiters.is_empty()
     }
 }
 
@@ -154,6 +162,20 @@ impl Commits {
         self.push(Change::PutAnswer(Box::new(record)), RECORD_BYTES);
     }
 
+    /// A session changes, from what it was.
+    pub(super) fn touch_session(&mut self, key: &SessionKey, before: Option<&Arc<Session>>) {
+        if self.gathering.touched.session(key, before) {
+            self.gathering.bytes += SESSION_BYTES;
+        }
+    }
+
+    /// An agent's status changes, from what it was.
+    pub(super) fn touch_agent(&mut self, name: &AgentName, before: Option<&Arc<AgentStatus>>) {
+        if self.gathering.touched.agent(name, before) {
+            self.gathering.bytes += SESSION_BYTES;
+        }
+    }
+
     /// A deletion that may wait, and that may be lost: what it deletes has no effect any more and
     /// is found again at the next start.
     pub(super) fn lazily(&mut self, change: Change) {
@@ -191,11 +213,16 @@ impl Commits {
     }
 
     /// The next commit.
-    pub(super) fn dispatch(&mut self) -> (Ticket, Vec<Change>) {
+    pub(super) fn dispatch(
+        &mut self,
+        sessions: &Sessions,
+        agents: &Agents,
+    ) -> (Ticket, Vec<Change>) {
         assert!(self.wants_dispatch(), "one commit at a time, and none for nothing");
         self.last_ticket = Ticket(self.last_ticket.0 + 1);
         let mut batch = mem::take(&mut self.gathering);
         let mut changes = mem::take(&mut batch.changes);
+        changes.extend(batch.touched.changes(sessions, agents));
         changes.append(&mut self.lazy);
         changes.extend(self.unwanted.iter().cloned());
         self.unwanted_in_flight = self.unwanted.len();

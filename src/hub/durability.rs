@@ -28,14 +28,12 @@ impl Hub {
         }
         for waiter in batch.waiters {
             match waiter {
-                Waiter::Append { conn, id, appended } => {
-                    self.respond(conn, id, Ok(appended.reply()), effects);
-                }
+                Waiter::Report { conn, id, reply } => self.respond(conn, id, Ok(*reply), effects),
                 Waiter::Reply { conn, id, reply } => self.respond(conn, id, Ok(reply), effects),
                 Waiter::Answer(key) => {
-                    let Some((appended, askers)) = self.answers.stored(&key) else { continue };
+                    let Some((answer, askers)) = self.answers.stored(&key) else { continue };
                     for (conn, id) in askers {
-                        self.respond(conn, id, Ok(appended.reply()), effects);
+                        self.respond(conn, id, Ok(answer.reply()), effects);
                     }
                 }
                 Waiter::Admission(admission) if self.is_unstored(&admission) => {
@@ -63,7 +61,15 @@ impl Hub {
                 fields: vec![("error", DiagnosticValue::Text(error))],
             }));
         }
-        let batches = self.commits.failed();
+        let mut batches = self.commits.failed();
+        // The last change first, so that each gives back what it found.
+        for batch in batches.iter_mut().rev() {
+            let touched = std::mem::take(&mut batch.touched);
+            if touched.has_sessions() {
+                self.ticks.changed();
+            }
+            touched.take_back(&mut self.sessions, &mut self.agents);
+        }
         if let Some(first) = batches.iter().find_map(|batch| batch.first_entry) {
             let last = self.journal.forget_from(first);
             // A failing disk may have kept what it refused.
@@ -75,7 +81,7 @@ impl Hub {
         let mut admissions = Vec::new();
         for waiter in waiters {
             match waiter {
-                Waiter::Append { conn, id, .. } => {
+                Waiter::Report { conn, id, .. } => {
                     self.respond(conn, id, Err(Box::new(refusals::not_stored())), effects);
                 }
                 Waiter::Reply { conn, id, .. } => {
@@ -224,7 +230,7 @@ impl Hub {
         if let Some(oldest_kept) = self.journal.take_trim() {
             self.commits.trim_journal(oldest_kept);
         }
-        let (ticket, changes) = self.commits.dispatch();
+        let (ticket, changes) = self.commits.dispatch(&self.sessions, &self.agents);
         effects.push(Effect::Persist { ticket, changes });
     }
 }

@@ -7,6 +7,7 @@ use crate::protocol::error::ProtocolError;
 use crate::protocol::event::Event;
 use crate::protocol::hello::Hello;
 use crate::protocol::reply::Reply;
+use crate::protocol::request::LogFilter;
 
 /// One thing to do. Everything for connections passes through the fan-out thread in this order.
 #[derive(Debug)]
@@ -40,6 +41,13 @@ pub enum Effect {
     },
     /// Send an event to everyone whose scope covers it.
     Broadcast(Event),
+    /// Let a connection receive only these log entries, from here on; `None`: everything again.
+    Narrow {
+        /// The peer.
+        conn: ConnId,
+        /// Which entries.
+        filter: Option<LogFilter>,
+    },
     /// Send a WebSocket ping whose payload carries the time, so that its pong gives the RTT.
     Ping(ConnId),
     /// Close a connection, after what was sent to it before.

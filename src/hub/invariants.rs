@@ -36,6 +36,9 @@ impl Hub {
                 "every client has a role",
             ),
             (self.heartbeats.len() == open, "every open client has a heartbeat, and no other"),
+            (self.sessions.len() <= limits.sessions_max.max(1), "the sessions are bounded"),
+            (self.sessions.is_consistent(), "the order and the sums are those of the sessions"),
+            (self.agents.is_consistent(), "the agents are bounded, each with its own number"),
             (self.presence.is_consistent(), "presence has one line per key"),
             (
                 self.clients.iter().all(|(conn, _)| !self.connecting.contains(&conn)),

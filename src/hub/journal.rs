@@ -17,7 +17,7 @@ use crate::base::ids::Cursor;
 use crate::base::limits::CURSOR_BLOCK;
 use crate::protocol::log_entry::{LogDraft, LogRecord};
 use crate::protocol::reply::LogsPage;
-use crate::protocol::request::{LogFilter, LogsTail};
+use crate::protocol::request::LogsTail;
 
 /// What an entry costs beside its text: the record, its place and its share of the allocator.
 const ENTRY_OVERHEAD_BYTES: usize = 128;
@@ -158,7 +158,7 @@ impl Journal {
             .entries
             .iter()
             .rev()
-            .filter(|record| matches(&ask.filter, &record.draft))
+            .filter(|record| ask.filter.matches(&record.draft))
             .take_while(|record| room.takes(&record.draft))
             .cloned()
             .collect();
@@ -176,7 +176,7 @@ impl Journal {
         let mut entries = Vec::new();
         let mut truncated = false;
         for record in self.entries.range(index..) {
-            if !matches(&ask.filter, &record.draft) {
+            if !ask.filter.matches(&record.draft) {
                 continue;
             }
             if !room.takes(&record.draft) {
@@ -234,10 +234,4 @@ impl Room {
         self.bytes = self.bytes.saturating_sub(bytes);
         true
     }
-}
-
-fn matches(filter: &LogFilter, draft: &LogDraft) -> bool {
-    filter.level_min.is_none_or(|level| draft.level >= level)
-        && filter.source.as_deref().is_none_or(|source| *draft.source == *source)
-        && filter.session.as_ref().is_none_or(|session| draft.session.as_ref() == Some(session))
 }

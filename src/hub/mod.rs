@@ -4,7 +4,8 @@
 //! `shell::hub_thread` alone, which performs the effects. The parts, by what happens to a peer:
 //! `admission` (with `credentials`, `registration`, `rate_limit`, `tokens`, `devices`, `pairing`)
 //! lets it in; `clients`, `presence`, `heartbeat` and `tick` look after it; `verbs` answer it, with
-//! `journal` and `answers`; `commits` and `durability` make things last; `stopping` ends it all.
+//! `journal`, `sessions`, `agents`, `reports` and `answers`; `commits`, `touched` and `durability`
+//! make things last; `stopping` ends it all.
 
 // A new variant of one of our enums has to be considered everywhere.
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -15,6 +16,7 @@ pub mod policy;
 pub mod records;
 
 mod admission;
+mod agents;
 mod answers;
 mod clients;
 mod commits;
@@ -33,9 +35,12 @@ mod rate_limit;
 mod refusal_log;
 mod refusals;
 mod registration;
+mod reports;
+mod sessions;
 mod stopping;
 mod tick;
 mod tokens;
+mod touched;
 mod verbs;
 
 use std::collections::BTreeSet;
@@ -46,6 +51,7 @@ pub use device_admin::Approver;
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, RequestId};
 use crate::base::time::Moment;
+use crate::hub::agents::Agents;
 use crate::hub::answers::Answers;
 use crate::hub::clients::Clients;
 use crate::hub::commits::Commits;
@@ -61,13 +67,14 @@ use crate::hub::presence::Presence;
 use crate::hub::rate_limit::RateLimiter;
 use crate::hub::records::{Change, DurableState};
 use crate::hub::refusal_log::RefusalLog;
+use crate::hub::sessions::Sessions;
 use crate::hub::stopping::Stage;
 use crate::hub::tick::Ticks;
 use crate::hub::tokens::Tokens;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::event::Event;
 use crate::protocol::reply::Reply;
-use crate::protocol::request::Request;
+use crate::protocol::request::{Read, Request};
 
 /// The user of credentials that belong to nobody in `[[gateway.auth.users]]`.
 pub const DEFAULT_USER: &str = "default";
@@ -86,6 +93,8 @@ pub struct Hub {
     limiter: RateLimiter,
     refusal_log: RefusalLog,
     journal: Journal,
+    sessions: Sessions,
+    agents: Agents,
     answers: Answers,
     commits: Commits,
     presence: Presence,
@@ -127,12 +136,20 @@ impl Hub {
         for key in answers.load(state.answers, now) {
             commits.lazily(Change::DeleteAnswer(key));
         }
+        let mut sessions = Sessions::new(limits.sessions_max);
+        for key in sessions.load(state.sessions) {
+            commits.lazily(Change::DeleteSession(key));
+        }
+        let mut agents = Agents::default();
+        agents.load(state.agents);
         Self {
+            sessions,
+            agents,
             pairings: Pairings::new(policy.auth.pairing_code, now.at),
             limiter: RateLimiter::new(policy.auth.rate_limit),
             heartbeats: Heartbeats::new(policy.heartbeat),
             presence: Presence::new(limits.tick_coalesce),
-            ticks: Ticks::new(limits.tick_coalesce),
+            ticks: Ticks::new(limits.tick_coalesce, limits.snapshot_sessions_max),
             journal: Journal::new(
                 state.journal,
                 state.cursors_reserved,
@@ -163,7 +180,7 @@ impl Hub {
             Input::Requested { conn, id, request } => {
                 self.requested(now, conn, id, request, effects);
             }
-            Input::Closed { conn, reason: _ } => self.closed(now, conn),
+            Input::Closed { conn, reason: _ } => self.closed(now, conn, effects),
             Input::PongReceived { conn, rtt } => self.pong_received(now, conn, rtt),
             Input::SilenceMeasured(heard) => self.silence_measured(now, heard, effects),
             Input::Stored(ticket) => self.stored(now, ticket, effects),
@@ -195,7 +212,37 @@ impl Hub {
             Request::LogsTail(ask) => self.logs_tail(conn, id, &ask, effects),
             Request::LogsAppend(append) => self.logs_append(now, conn, id, append, effects),
             Request::Devices(ask) => self.device_request(now, conn, id, ask, effects),
+            Request::SessionUpdate(update) => self.session_update(now, conn, id, *update, effects),
+            Request::SessionUsage(usage) => self.session_usage(now, conn, id, *usage, effects),
+            Request::AgentStatus(report) => self.agent_status(now, conn, id, report, effects),
+            Request::EventsPublish(event) => self.events_publish(now, conn, id, event, effects),
+            Request::SessionsPatch(patch) => self.sessions_patch(now, conn, id, *patch, effects),
+            Request::SessionsReset(key) => self.sessions_reset(now, conn, id, &key, effects),
+            Request::SessionsDelete(key) => self.sessions_delete(conn, id, key, effects),
+            Request::LogsSubscribe(filter) => {
+                effects.push(Effect::Narrow { conn, filter });
+                self.respond(conn, id, Ok(Reply::Empty), effects);
+            }
+            Request::Read(read) => {
+                let result = self.read(now, &read);
+                self.respond(conn, id, result, effects);
+            }
         }
+    }
+
+    /// Answers what changes nothing.
+    fn read(&self, now: Moment, read: &Read) -> Result<Reply, Box<ProtocolError>> {
+        Ok(match read {
+            Read::SessionsList(ask) => self.sessions_list(now, ask),
+            Read::SessionsGet(key) => return self.sessions_get(now, key),
+            Read::SessionsUsage(agent) => self.sessions_usage(now, agent.as_ref()),
+            Read::AgentsList => self.agents_list(now),
+            Read::NodeList => self.node_list(now),
+            Read::ConfigGet => self.config_get(),
+            Read::ChannelsStatus => Reply::ChannelsStatus(now.unix_ms),
+            Read::ModelsList => Reply::ModelsList,
+            Read::LastHeartbeat => Reply::LastHeartbeat(self.ticks.last_unix_ms()),
+        })
     }
 
     /// When `Input::Tick` is needed next, if ever.
@@ -222,7 +269,7 @@ impl Hub {
         if !due.is_empty() {
             effects.push(Effect::MeasureSilence(due));
         }
-        effects.extend(self.ticks.due(now).map(Effect::Broadcast));
+        effects.extend(self.ticks.due(now, &self.sessions).map(Effect::Broadcast));
         if let Some((entries, version)) = self.presence.due(now.at) {
             let health_version = self.health_version;
             effects.push(Effect::Broadcast(Event::Presence { entries, version, health_version }));
@@ -247,10 +294,11 @@ impl Hub {
         }
     }
 
-    fn closed(&mut self, now: Moment, conn: ConnId) {
+    fn closed(&mut self, now: Moment, conn: ConnId, effects: &mut Vec<Effect>) {
         self.connecting.remove(&conn);
-        if self.clients.remove(conn).is_none() {
-            return;
+        let Some(client) = self.clients.remove(conn) else { return };
+        if let Some(agent) = &client.grant.agent {
+            self.agent_left(now, agent, effects);
         }
         self.heartbeats.removed(conn);
         self.presence.left(now.at, now.unix_ms, conn);

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::ids::{AgentName, Cursor, DeviceId, UserName};
+use crate::base::ids::{AgentName, Cursor, DeviceId, SessionKey, UserName};
+use crate::protocol::agent_status::AgentStatus;
 use crate::protocol::device::PublicKey;
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::scope::{Role, ScopeSet};
+use crate::protocol::session::Session;
 
 /// One change of a commit.
 #[derive(Clone, Debug)]
@@ -34,6 +36,14 @@ pub enum Change {
     PutAnswer(Box<AnswerRecord>),
     /// Forget a remembered answer.
     DeleteAnswer(AnswerKey),
+    /// Insert or replace a session, by its key.
+    PutSession(Arc<Session>),
+    /// Forget a session.
+    DeleteSession(SessionKey),
+    /// Insert or replace an agent's status, by its name.
+    PutAgent(Arc<AgentStatus>),
+    /// Forget an agent's status.
+    DeleteAgent(AgentName),
 }
 
 /// A device that was approved or revoked.
@@ -133,4 +143,8 @@ pub struct DurableState {
     pub tokens: Vec<TokenRecord>,
     /// The remembered answers.
     pub answers: Vec<AnswerRecord>,
+    /// The sessions.
+    pub sessions: Vec<Arc<Session>>,
+    /// What agents said about themselves last.
+    pub agents: Vec<Arc<AgentStatus>>,
 }

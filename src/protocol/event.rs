@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use crate::base::ids::Cursor;
+use crate::protocol::agent_status::AgentStatus;
 use crate::protocol::json::{ObjectWriter, push_array, push_u64};
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::scope::{Role, ScopeSet};
+use crate::protocol::session::SessionRows;
 
 /// An event, as the hub emits it.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +41,62 @@ pub enum Event {
     PairRequested(serde_json::Value),
     /// `device.pair.resolved`, scope `operator.pairing`.
     PairResolved(serde_json::Value),
+    /// `agent.status`
+    AgentStatus(Arc<AgentStatus>),
+    /// What a peer published, passed on.
+    Published {
+        /// Which event.
+        kind: PublishedKind,
+        /// Its payload, a JSON object.
+        payload: Arc<str>,
+    },
+}
+
+/// The events that peers publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishedKind {
+    /// `notification`
+    Notification,
+    /// `tool.stream`
+    ToolStream,
+    /// `context.compaction`
+    ContextCompaction,
+    /// `model.fallback`
+    ModelFallback,
+    /// `token_usage`
+    TokenUsage,
+}
+
+impl PublishedKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Notification,
+        Self::ToolStream,
+        Self::ContextCompaction,
+        Self::ModelFallback,
+        Self::TokenUsage,
+    ];
+
+    /// As on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Notification => "notification",
+            Self::ToolStream => "tool.stream",
+            Self::ContextCompaction => "context.compaction",
+            Self::ModelFallback => "model.fallback",
+            Self::TokenUsage => "token_usage",
+        }
+    }
+
+    /// Reads a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether `name` in its payload is a tool's and not the speaker's.
+    pub(super) fn names_a_tool(self) -> bool {
+        self == Self::ToolStream
+    }
 }
 
 /// What a peer missed because it read too slowly.
@@ -58,8 +116,8 @@ pub struct LogGap {
 pub struct TickSnapshot {
     /// When, in Unix milliseconds.
     pub ts: u64,
-    /// The JSON array of session rows, encoded once.
-    pub sessions_json: Arc<str>,
+    /// The sessions shown, encoded once.
+    pub sessions: Arc<SessionRows>,
     /// Sessions in all.
     pub total: usize,
     /// Whether some are not shown.
@@ -133,7 +191,7 @@ impl View {
 }
 
 /// The names of all events, for `features.events`.
-pub const EVENT_NAMES: [&str; 8] = [
+pub const EVENT_NAMES: [&str; 14] = [
     "connect.challenge",
     "log",
     "tick",
@@ -142,6 +200,12 @@ pub const EVENT_NAMES: [&str; 8] = [
     "shutdown",
     "device.pair.requested",
     "device.pair.resolved",
+    "agent.status",
+    "notification",
+    "tool.stream",
+    "context.compaction",
+    "model.fallback",
+    "token_usage",
 ];
 
 impl Event {
@@ -155,6 +219,8 @@ impl Event {
             Self::Shutdown { .. } => "shutdown",
             Self::PairRequested(_) => "device.pair.requested",
             Self::PairResolved(_) => "device.pair.resolved",
+            Self::AgentStatus(_) => "agent.status",
+            Self::Published { kind, .. } => kind.name(),
         }
     }
 
@@ -162,9 +228,11 @@ impl Event {
     pub fn audience(&self) -> Audience {
         match self {
             Self::Tick(_) | Self::Shutdown { .. } => Audience::Everyone,
-            Self::Log(_) | Self::Presence { .. } | Self::LogGap(_) => {
-                Audience::Scope(ScopeSet::READ)
-            }
+            Self::Log(_)
+            | Self::Presence { .. }
+            | Self::LogGap(_)
+            | Self::AgentStatus(_)
+            | Self::Published { .. } => Audience::Scope(ScopeSet::READ),
             Self::PairRequested(_) | Self::PairResolved(_) => Audience::Scope(ScopeSet::PAIRING),
         }
     }
@@ -177,7 +245,9 @@ impl Event {
             | Self::LogGap(_)
             | Self::Shutdown { .. }
             | Self::PairRequested(_)
-            | Self::PairResolved(_) => false,
+            | Self::PairResolved(_)
+            | Self::AgentStatus(_)
+            | Self::Published { .. } => false,
         }
     }
 
@@ -185,7 +255,11 @@ impl Event {
     /// State events and those addressed to one peer carry none.
     pub fn is_stream(&self) -> bool {
         match self {
-            Self::Log(_) | Self::PairRequested(_) | Self::PairResolved(_) => true,
+            Self::Log(_)
+            | Self::PairRequested(_)
+            | Self::PairResolved(_)
+            | Self::AgentStatus(_)
+            | Self::Published { .. } => true,
             Self::Tick(_) | Self::Presence { .. } | Self::LogGap(_) | Self::Shutdown { .. } => {
                 false
             }
@@ -230,6 +304,8 @@ impl Event {
             Self::PairRequested(payload) | Self::PairResolved(payload) => {
                 out.extend_from_slice(payload.to_string().as_bytes());
             }
+            Self::AgentStatus(status) => status.write(out),
+            Self::Published { payload, .. } => out.extend_from_slice(payload.as_bytes()),
         }
     }
 }
@@ -275,9 +351,9 @@ impl TickSnapshot {
         let mut payload = ObjectWriter::open(out);
         payload.u64("ts", self.ts);
         if view == View::Full {
-            let sessions = if self.sessions_json.is_empty() { "[]" } else { &*self.sessions_json };
             payload.object("snapshot", |snapshot| {
-                snapshot.raw("sessions", sessions).usize("total", self.total);
+                snapshot.key("sessions").extend_from_slice(self.sessions.json());
+                snapshot.usize("total", self.total);
                 snapshot.bool("truncated", self.truncated);
             });
         }

@@ -129,6 +129,11 @@ impl<'a, const N: usize> Object<'a, N> {
         self.parsed(name, "must be a whole number, 0 or more")
     }
 
+    /// A truth value.
+    pub(super) fn bool(&self, name: &str) -> Result<Option<bool>, Invalid> {
+        self.parsed(name, "must be true or false")
+    }
+
     /// A whole number that fits 64 bits.
     pub(super) fn i64(&self, name: &str) -> Result<Option<i64>, Invalid> {
         self.parsed(name, "must be a whole number")

@@ -18,7 +18,9 @@
     )
 )]
 
+pub mod agent_status;
 pub mod connect;
+pub mod cost;
 pub mod device;
 pub mod device_key;
 pub mod devices;
@@ -33,8 +35,10 @@ pub mod log_entry;
 pub mod methods;
 pub mod origin;
 pub mod peer;
+mod readable;
 pub mod refusal;
 pub mod reply;
 pub mod request;
 pub mod safe_text;
 pub mod scope;
+pub mod session;

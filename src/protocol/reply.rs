@@ -4,12 +4,16 @@
 
 use std::sync::Arc;
 
-use crate::base::ids::Cursor;
+use crate::base::ids::{Cursor, SessionKey};
+use crate::protocol::agent_status::AgentLine;
 use crate::protocol::devices::DeviceReply;
 use crate::protocol::event::{PresenceEntry, push_presence};
 use crate::protocol::frame::{write_ok, write_success};
 use crate::protocol::json::{ObjectWriter, push_array, push_str};
 use crate::protocol::log_entry::LogRecord;
+use crate::protocol::methods::sessions::encode_cursor;
+use crate::protocol::request::SessionsCursor;
+use crate::protocol::session::{Session, SessionTotals};
 
 /// The body of a successful response; encoded by the fan-out thread, not by the hub.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +35,91 @@ pub enum Reply {
     Presence(Arc<[PresenceEntry]>),
     /// `device.pair.*`, `device.token.*`, `auth.rateLimit.clear`
     Devices(Box<DeviceReply>),
+    /// `sessions.list`
+    SessionsList(SessionsPage),
+    /// `sessions.get`
+    SessionsGet {
+        /// The session.
+        session: Arc<Session>,
+        /// The moment, Unix milliseconds.
+        now_ms: u64,
+    },
+    /// `sessions.usage`
+    SessionsUsage {
+        /// The sums.
+        totals: SessionTotals,
+        /// The moment, Unix milliseconds.
+        now_ms: u64,
+    },
+    /// `sessions.patch` and `sessions.reset`: the session as it is now.
+    SessionChanged {
+        /// The session.
+        session: Arc<Session>,
+        /// The moment, Unix milliseconds.
+        now_ms: u64,
+    },
+    /// `sessions.delete`
+    SessionDeleted {
+        /// Which was to be deleted.
+        key: SessionKey,
+        /// Whether there was one.
+        deleted: bool,
+    },
+    /// `agents.list`
+    AgentsList(Vec<AgentLine>),
+    /// `node.list`
+    NodeList {
+        /// The connected agents' lines of presence.
+        agents: Vec<PresenceEntry>,
+        /// The moment, Unix milliseconds.
+        now_ms: u64,
+    },
+    /// `config.get`: what is configured, without secrets.
+    Config(Box<ConfigShown>),
+    /// `channels.status` at this moment, Unix milliseconds. There are no channels.
+    ChannelsStatus(u64),
+    /// `models.list`. The agents choose their models.
+    ModelsList,
+    /// `last-heartbeat`: when the last `tick` went to everyone, Unix milliseconds.
+    LastHeartbeat(Option<u64>),
+}
+
+/// A page of the sessions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionsPage {
+    /// The rows.
+    pub rows: Vec<Arc<Session>>,
+    /// Where to go on, if there is more.
+    pub next: Option<SessionsCursor>,
+    /// Sessions in all, or of the agent that was asked for.
+    pub total: usize,
+    /// The moment, Unix milliseconds.
+    pub now_ms: u64,
+}
+
+/// What `config.get` shows: the part of the configuration that says what a client may expect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConfigShown {
+    /// Gateway version.
+    pub version: String,
+    /// `gateway.auth.deviceAuth.enabled`
+    pub devices_enabled: bool,
+    /// `gateway.auth.deviceAuth.requireSignature`
+    pub require_signature: bool,
+    /// `gateway.auth.deviceAuth.tokenTTL`, seconds.
+    pub token_ttl_seconds: u64,
+    /// `gateway.auth.deviceAuth.maxDevicesPerUser`
+    pub devices_per_user_max: usize,
+    /// Whether there is a `gateway.auth.token`, or a user's.
+    pub has_token: bool,
+    /// Whether there is a `gateway.auth.password`.
+    pub has_password: bool,
+    /// `gateway.heartbeat.intervalSeconds`
+    pub heartbeat_interval_seconds: u64,
+    /// `gateway.heartbeat.missedMax`
+    pub heartbeat_missed_max: u32,
+    /// `gateway.limits` by its keys, as far as the hub enforces it.
+    pub limits: Vec<(&'static str, u64)>,
 }
 
 /// A page of the journal, oldest first.
@@ -83,7 +172,104 @@ pub fn write_reply(out: &mut Vec<u8>, id: &str, reply: &Reply) {
             write_success(out, id, |out| push_array(out, entries.iter(), push_presence));
         }
         Reply::Devices(reply) => write_success(out, id, |out| reply.write(out)),
+        Reply::SessionsList(page) => write_object(out, id, |body| write_sessions(body, page)),
+        Reply::SessionsGet { session, now_ms } => write_object(out, id, |body| {
+            session.write_whole(body.key("session"), *now_ms);
+        }),
+        Reply::SessionsUsage { totals, now_ms } => write_object(out, id, |body| {
+            body.usize("sessions", totals.sessions);
+            totals.write(body.key("totals"));
+            body.u64("ts", *now_ms);
+        }),
+        Reply::SessionChanged { session, now_ms } => write_object(out, id, |body| {
+            body.bool("ok", true).str("key", session.key.as_str());
+            session.write_whole(body.key("session"), *now_ms);
+        }),
+        Reply::SessionDeleted { key, deleted } => write_object(out, id, |body| {
+            body.bool("ok", true).str("key", key.as_str()).bool("deleted", *deleted);
+        }),
+        Reply::AgentsList(lines) => write_object(out, id, |body| {
+            push_array(body.key("agents"), lines, |out, line| line.write(out));
+        }),
+        Reply::NodeList { agents, now_ms } => write_object(out, id, |body| {
+            push_array(body.u64("ts", *now_ms).key("nodes"), agents, push_node);
+        }),
+        Reply::Config(config) => write_object(out, id, |body| write_config(body, config)),
+        Reply::ChannelsStatus(now_ms) => write_object(out, id, |body| {
+            body.raw("channels", "{}").raw("channelAccounts", "{}");
+            body.raw("channelOrder", "[]").raw("channelLabels", "{}").u64("ts", *now_ms);
+        }),
+        Reply::ModelsList => write_object(out, id, |body| {
+            body.raw("models", "[]");
+        }),
+        Reply::LastHeartbeat(ts) => write_object(out, id, |body| {
+            match ts {
+                Some(ts) => body.u64("ts", *ts),
+                None => body.raw("ts", "null"),
+            };
+        }),
     }
+}
+
+/// Appends a response whose body is an object.
+fn write_object(out: &mut Vec<u8>, id: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+    write_success(out, id, |out| {
+        let mut body = ObjectWriter::open(out);
+        fill(&mut body);
+        body.close();
+    });
+}
+
+fn write_sessions(body: &mut ObjectWriter<'_>, page: &SessionsPage) {
+    push_array(body.key("sessions"), &page.rows, |out, row| row.write_row(out, page.now_ms));
+    body.usize("count", page.rows.len()).usize("total", page.total);
+    match &page.next {
+        Some(next) => body.str("nextCursor", &encode_cursor(next)),
+        None => body.raw("nextCursor", "null"),
+    };
+    body.u64("ts", page.now_ms);
+}
+
+/// Appends a connected agent in the words of those clients that know nodes.
+fn push_node(out: &mut Vec<u8>, entry: &PresenceEntry) {
+    let mut node = ObjectWriter::open(out);
+    let id = entry.device_id.as_deref().or(entry.agent.as_deref());
+    node.str("nodeId", id.unwrap_or(&entry.host));
+    node.str("displayName", entry.agent.as_deref().unwrap_or(&entry.host));
+    node.str("platform", &entry.platform).str("version", &entry.version);
+    node.str("remoteIp", &entry.ip).bool("paired", entry.device_id.is_some());
+    node.bool("connected", true).u64("connectedAtMs", entry.ts);
+    node.close();
+}
+
+/// Appends `{config, redacted}`, with the keys of the configuration file. A secret is shown as
+/// `"***"` where there is one.
+fn write_config(body: &mut ObjectWriter<'_>, config: &ConfigShown) {
+    body.str("version", &config.version);
+    body.object("config", |root| {
+        root.object("gateway", |gateway| {
+            gateway.object("auth", |auth| {
+                auth.opt_str("token", config.has_token.then_some("***"));
+                auth.opt_str("password", config.has_password.then_some("***"));
+                auth.object("deviceAuth", |devices| {
+                    devices.bool("enabled", config.devices_enabled);
+                    devices.bool("requireSignature", config.require_signature);
+                    devices.u64("tokenTTL", config.token_ttl_seconds);
+                    devices.usize("maxDevicesPerUser", config.devices_per_user_max);
+                });
+            });
+            gateway.object("heartbeat", |heartbeat| {
+                heartbeat.u64("intervalSeconds", config.heartbeat_interval_seconds);
+                heartbeat.u64("missedMax", config.heartbeat_missed_max.into());
+            });
+            gateway.object("limits", |limits| {
+                for (key, value) in &config.limits {
+                    limits.u64(key, *value);
+                }
+            });
+        });
+    });
+    body.bool("redacted", true);
 }
 
 /// Appends the response to `health`. `ready` is what `/readyz` says.

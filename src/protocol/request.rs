@@ -3,18 +3,25 @@
 //! Owns the way from a request frame to a typed [`Call`]. Executes nothing.
 //! Called by the connection threads.
 
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use crate::base::ids::{Cursor, SessionKey};
+use crate::base::ids::{AgentName, Cursor, SessionKey};
 use crate::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use crate::protocol::cost::Cost;
 use crate::protocol::devices::DeviceRequest;
 use crate::protocol::error::ProtocolError;
+use crate::protocol::event::PublishedKind;
 use crate::protocol::fields::{Invalid, Object, Place};
 use crate::protocol::frame::RequestFrame;
 use crate::protocol::hello::Grant;
 use crate::protocol::log_entry::{Level, LogDraft};
-use crate::protocol::methods::{Method, devices, logs_append, logs_tail};
+use crate::protocol::methods::{
+    Method, agent_status, devices, events_publish, logs_append, logs_subscribe, logs_tail,
+    session_key, session_reports, sessions,
+};
 use crate::protocol::scope::Role;
 
 /// A request whose frame, method, parameters and scope have been checked.
@@ -30,6 +37,47 @@ pub enum Request {
     LogsAppend(LogsAppend),
     /// `device.pair.*`, `device.token.*`, `auth.rateLimit.clear`
     Devices(DeviceRequest),
+    /// `logs.subscribe`: receive these entries alone; `None` is everything again.
+    LogsSubscribe(Option<LogFilter>),
+    /// `session.update`
+    SessionUpdate(Box<SessionUpdate>),
+    /// `session.usage`
+    SessionUsage(Box<SessionUsage>),
+    /// `agent.status`
+    AgentStatus(AgentReport),
+    /// `events.publish`
+    EventsPublish(EventsPublish),
+    /// `sessions.patch` and its aliases.
+    SessionsPatch(Box<SessionsPatch>),
+    /// `sessions.reset`
+    SessionsReset(SessionKey),
+    /// `sessions.delete`
+    SessionsDelete(SessionKey),
+    /// What changes nothing.
+    Read(Read),
+}
+
+/// A request that changes nothing and is answered at once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Read {
+    /// `sessions.list`
+    SessionsList(SessionsList),
+    /// `sessions.get`
+    SessionsGet(SessionKey),
+    /// `sessions.usage`, of all sessions or of this agent's.
+    SessionsUsage(Option<AgentName>),
+    /// `agents.list`
+    AgentsList,
+    /// `node.list`
+    NodeList,
+    /// `config.get`
+    ConfigGet,
+    /// `channels.status`
+    ChannelsStatus,
+    /// `models.list`
+    ModelsList,
+    /// `last-heartbeat`
+    LastHeartbeat,
 }
 
 /// Parameters of `logs.tail`.
@@ -56,6 +104,15 @@ pub struct LogFilter {
     pub session: Option<SessionKey>,
 }
 
+impl LogFilter {
+    /// Whether an entry is among them.
+    pub fn matches(&self, draft: &LogDraft) -> bool {
+        self.level_min.is_none_or(|level| draft.level >= level)
+            && self.source.as_deref().is_none_or(|source| *draft.source == *source)
+            && self.session.as_ref().is_none_or(|session| draft.session.as_ref() == Some(session))
+    }
+}
+
 /// Parameters of `logs.append`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogsAppend {
@@ -63,6 +120,137 @@ pub struct LogsAppend {
     pub entries: Vec<LogDraft>,
     /// See [`Idempotency`].
     pub idempotency: Option<Idempotency>,
+}
+
+/// Parameters of `session.update`: what is, as far as it is said. An empty text takes back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionUpdate {
+    /// Which session; it need not be known yet.
+    pub key: SessionKey,
+    /// What kind of conversation; not empty.
+    pub kind: Option<Arc<str>>,
+    /// The model.
+    pub model: Option<Arc<str>>,
+    /// A name for people.
+    pub label: Option<Arc<str>>,
+    /// At most `COUNT_MAX`, as all counts.
+    pub total_tokens: Option<u64>,
+    /// See `total_tokens`.
+    pub input_tokens: Option<u64>,
+    /// See `total_tokens`.
+    pub output_tokens: Option<u64>,
+    /// See `total_tokens`.
+    pub context_tokens: Option<u64>,
+    /// See `total_tokens`.
+    pub message_count: Option<u64>,
+    /// What it has cost so far.
+    pub cost: Option<Cost>,
+    /// Whether it goes on.
+    pub active: Option<bool>,
+    /// See [`Idempotency`].
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Parameters of `session.usage`: what comes on top.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionUsage {
+    /// Which session; it need not be known yet.
+    pub key: SessionKey,
+    /// At most `COUNT_MAX`, as all counts.
+    pub input_tokens: u64,
+    /// See `input_tokens`.
+    pub output_tokens: u64,
+    /// See `input_tokens`.
+    pub messages: u64,
+    /// The cost of this use.
+    pub cost: Cost,
+    /// The model that was used; not empty.
+    pub model: Option<Arc<str>>,
+    /// See [`Idempotency`].
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Parameters of `agent.status`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentReport {
+    /// Whose status; an agent's own name.
+    pub name: AgentName,
+    /// Such as `idle` or `busy`.
+    pub status: String,
+    /// The number by which the agent is known elsewhere, 1 to `COUNT_MAX - 1`.
+    pub id: Option<u64>,
+    /// What it did last.
+    pub last_activity: Option<String>,
+    /// See [`Idempotency`].
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Parameters of `events.publish`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventsPublish {
+    /// Which event.
+    pub kind: PublishedKind,
+    /// The payload as it is passed on: a compact JSON object.
+    pub payload: Arc<str>,
+    /// See [`Idempotency`].
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Parameters of `sessions.list`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionsList {
+    /// Rows at most, 1 to `SESSIONS_LIST_LIMIT_MAX`.
+    pub limit: usize,
+    /// Where to go on; `None` is from the session reported last.
+    pub cursor: Option<SessionsCursor>,
+    /// Only this agent's.
+    pub agent: Option<AgentName>,
+    /// Only those reported within so many milliseconds.
+    pub active_within_ms: Option<u64>,
+}
+
+/// A session's place in the order of activity.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionPlace {
+    /// Its last report, Unix milliseconds.
+    pub updated_at_ms: u64,
+    /// Its key, which tells sessions of one millisecond apart.
+    pub key: SessionKey,
+}
+
+/// Where a list goes on. It first goes down from the newest to the oldest, then up again from
+/// where it started, over what was reported meanwhile: so it misses nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionsCursor {
+    /// Down, to the places before `after`.
+    Down {
+        /// The newest place when the list was begun.
+        start: SessionPlace,
+        /// The last one returned.
+        after: SessionPlace,
+    },
+    /// Up, to the places after this one.
+    Up {
+        /// The last one returned, or where the list started.
+        after: SessionPlace,
+    },
+}
+
+/// Parameters of `sessions.patch`: what is set, as far as it is said. An empty text takes back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionsPatch {
+    /// Which session.
+    pub key: SessionKey,
+    /// A name for people.
+    pub label: Option<Arc<str>>,
+    /// The model.
+    pub model: Option<Arc<str>>,
+    /// How much to think.
+    pub thinking: Option<Arc<str>>,
+    /// How much to tell.
+    pub verbose: Option<Arc<str>>,
+    /// Whether to show reasoning.
+    pub reasoning: Option<Arc<str>>,
 }
 
 /// An `idempotencyKey` with what the same parameters look like.
@@ -97,37 +285,119 @@ pub fn parse(
         Method::find(&frame.method).ok_or_else(|| ProtocolError::unknown_method(&frame.method))?;
     method.check(grant)?;
     let json = frame.params.map_or("{}", RawValue::get);
-    let invalid = |invalid: Invalid| ProtocolError::invalid_params(method.name(), &invalid.0);
-    if !json.starts_with('{') {
-        return Err(invalid(Invalid("must be an object".to_owned())));
+    let called = Called { name: &frame.method, json, agent: agent_of(grant), now_unix_ms };
+    let call = if json.starts_with('{') {
+        called.read(method)
+    } else {
+        Err(Invalid("must be an object".to_owned()))
+    };
+    call.map_err(|invalid| ProtocolError::invalid_params(method.name(), &invalid.0))
+}
+
+/// Who reports as an agent, and so speaks only as itself.
+fn agent_of(grant: &Grant) -> Option<&AgentName> {
+    grant.agent.as_ref().filter(|_| grant.role == Role::Agent)
+}
+
+/// A request on its way to being typed.
+struct Called<'a> {
+    /// The method's name or alias.
+    name: &'a str,
+    json: &'a str,
+    agent: Option<&'a AgentName>,
+    now_unix_ms: u64,
+}
+
+impl Called<'_> {
+    fn read(&self, method: Method) -> Result<Call, Invalid> {
+        let read = |read| Ok(Call::Request(Request::Read(read)));
+        let request = match method {
+            Method::Devices(method) => {
+                Request::Devices(devices::read(method, &self.members(&devices::PARAMS)?)?)
+            }
+            Method::Ping => return Ok(Call::Ping),
+            Method::Health => return Ok(Call::Health),
+            Method::AgentsList => return read(Read::AgentsList),
+            Method::NodeList => return read(Read::NodeList),
+            Method::ConfigGet => return read(Read::ConfigGet),
+            Method::ChannelsStatus => return read(Read::ChannelsStatus),
+            Method::ModelsList => return read(Read::ModelsList),
+            Method::LastHeartbeat => return read(Read::LastHeartbeat),
+            Method::SessionsGet => return read(Read::SessionsGet(self.key()?)),
+            Method::SessionsList => {
+                let params = self.members(&sessions::LIST)?;
+                return read(Read::SessionsList(sessions::read_list(&params)?));
+            }
+            Method::SessionsUsage => {
+                let params = self.members(&sessions::USAGE)?;
+                return read(Read::SessionsUsage(sessions::read_agent(&params)?));
+            }
+            Method::SessionsReset => Request::SessionsReset(self.key()?),
+            Method::SessionsDelete => Request::SessionsDelete(self.key()?),
+            Method::SessionsPatch => {
+                let patch = sessions::read_patch(&self.members(&sessions::PATCH)?, self.name)?;
+                Request::SessionsPatch(Box::new(patch))
+            }
+            Method::Status => Request::Status,
+            Method::SystemPresence => Request::SystemPresence,
+            Method::LogsTail => {
+                Request::LogsTail(logs_tail::read(&self.members(&logs_tail::PARAMS)?)?)
+            }
+            Method::LogsSubscribe => {
+                let params = self.members(&logs_subscribe::PARAMS)?;
+                Request::LogsSubscribe(logs_subscribe::read(&params)?)
+            }
+            Method::LogsAppend => self.logs_append()?,
+            Method::SessionUpdate => {
+                let (params, once) = self.report(&session_reports::UPDATE)?;
+                let update = session_reports::read_update(&params, self.agent, once)?;
+                Request::SessionUpdate(Box::new(update))
+            }
+            Method::SessionUsage => {
+                let (params, once) = self.report(&session_reports::USAGE)?;
+                let usage = session_reports::read_usage(&params, self.agent, once)?;
+                Request::SessionUsage(Box::new(usage))
+            }
+            Method::AgentStatus => {
+                let (params, once) = self.report(&agent_status::PARAMS)?;
+                Request::AgentStatus(agent_status::read(&params, self.agent, once)?)
+            }
+            Method::EventsPublish => {
+                let (params, once) = self.report(&events_publish::PARAMS)?;
+                Request::EventsPublish(events_publish::read(&params, self.agent, once)?)
+            }
+        };
+        Ok(Call::Request(request))
     }
-    match method {
-        Method::Ping => Ok(Call::Ping),
-        Method::Health => Ok(Call::Health),
-        Method::Status => Ok(Call::Request(Request::Status)),
-        Method::SystemPresence => Ok(Call::Request(Request::SystemPresence)),
-        Method::LogsTail => {
-            let mut params = Object::empty(Place::Root, &logs_tail::PARAMS);
-            params.fill(json).map_err(invalid)?;
-            let tail = logs_tail::read(&params).map_err(invalid)?;
-            Ok(Call::Request(Request::LogsTail(tail)))
-        }
-        Method::LogsAppend => {
-            let mut params = Object::empty(Place::Root, &logs_append::PARAMS);
-            params.fill(json).map_err(invalid)?;
-            let agent = grant.agent.as_ref().filter(|_| grant.role == Role::Agent);
-            let append = LogsAppend {
-                idempotency: idempotency(&params, json).map_err(invalid)?,
-                entries: logs_append::read(&params, agent, now_unix_ms).map_err(invalid)?,
-            };
-            Ok(Call::Request(Request::LogsAppend(append)))
-        }
-        Method::Devices(method) => {
-            let mut params = Object::empty(Place::Root, &devices::PARAMS);
-            params.fill(json).map_err(invalid)?;
-            let ask = devices::read(method, &params).map_err(invalid)?;
-            Ok(Call::Request(Request::Devices(ask)))
-        }
+
+    fn logs_append(&self) -> Result<Request, Invalid> {
+        let (params, idempotency) = self.report(&logs_append::PARAMS)?;
+        let entries = logs_append::read(&params, self.agent, self.now_unix_ms)?;
+        Ok(Request::LogsAppend(LogsAppend { entries, idempotency }))
+    }
+
+    /// The session that an operator names.
+    fn key(&self) -> Result<SessionKey, Invalid> {
+        session_key::required(&self.members(&sessions::KEY)?, None)
+    }
+
+    /// The parameters of a report, with its idempotency key.
+    fn report<const N: usize>(
+        &self,
+        names: &'static [&'static str; N],
+    ) -> Result<(Object<'_, N>, Option<Idempotency>), Invalid> {
+        let params = self.members(names)?;
+        let idempotency = idempotency(&params, self.json)?;
+        Ok((params, idempotency))
+    }
+
+    fn members<const N: usize>(
+        &self,
+        names: &'static [&'static str; N],
+    ) -> Result<Object<'_, N>, Invalid> {
+        let mut params = Object::empty(Place::Root, names);
+        params.fill(self.json)?;
+        Ok(params)
     }
 }
 

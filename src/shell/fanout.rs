@@ -21,6 +21,7 @@ use crate::protocol::event::{Event, EventText, LogGap, View};
 use crate::protocol::frame::{write_failure, write_refusal};
 use crate::protocol::hello::{Hello, write_hello};
 use crate::protocol::reply::{Reply, write_reply};
+use crate::protocol::request::LogFilter;
 use crate::protocol::scope::ScopeSet;
 use crate::shell::link::{Class, Link, Outgoing, StateKind};
 use crate::shell::peer::{Peer, Verdict};
@@ -43,6 +44,8 @@ pub enum Job {
     Send(Arc<Peer>, Event),
     /// An event for everyone whose scopes cover it.
     Broadcast(Event),
+    /// Receive only these log entries from here on; `None`: everything again.
+    Narrow(Arc<Peer>, Option<LogFilter>),
     /// A WebSocket ping.
     Ping(Arc<Peer>),
     /// Close after what was queued before.
@@ -58,9 +61,21 @@ pub fn start() -> io::Result<Sender<Vec<Job>>> {
     Ok(sender)
 }
 
+/// Which stream a connection receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum StreamKey {
+    /// The one of all who hold these event scopes: three scopes, so at most eight streams.
+    Shared(ScopeSet),
+    /// One of its own, because it narrowed what it receives.
+    Own(ConnId),
+}
+
 /// The peers that receive the same events, with one numbering.
 #[derive(Debug, Default)]
 struct Stream {
+    scopes: ScopeSet,
+    /// Which log entries belong to it; `None` is all.
+    filter: Option<LogFilter>,
     seq: u64,
     members: Vec<Arc<Link>>,
     /// Whether the members were given frames in this slice.
@@ -70,10 +85,9 @@ struct Stream {
 /// The fan-out thread's state.
 #[derive(Debug, Default)]
 struct Fanout {
-    /// By the event scopes that the members hold: three scopes, so at most eight streams.
-    streams: HashMap<ScopeSet, Stream>,
+    streams: HashMap<StreamKey, Stream>,
     /// Which stream a connection is in.
-    places: HashMap<ConnId, ScopeSet>,
+    places: HashMap<ConnId, StreamKey>,
     /// Single links that were given frames in this slice; one may stand here more than once.
     touched: Vec<Arc<Link>>,
 }
@@ -139,12 +153,13 @@ impl Fanout {
                 peer.link.end_request();
             }
             Job::Send(peer, event) => {
-                let view =
-                    self.places.get(&peer.link.conn()).map_or(View::Bare, |at| View::of(*at));
+                let stream = self.places.get(&peer.link.conn()).and_then(|at| self.streams.get(at));
+                let view = stream.map_or(View::Bare, |stream| View::of(stream.scopes));
                 let bytes = TextFrame::build(256, |out| event.write(out, view, None));
                 self.queue(&peer.link, bytes, class_of(&event));
             }
             Job::Broadcast(event) => self.broadcast(&event),
+            Job::Narrow(peer, filter) => self.narrow(&peer, filter),
             Job::Ping(peer) => {
                 let bytes = frame::ping(&peer.ping_payload());
                 self.queue(&peer.link, bytes, Class::Control);
@@ -152,7 +167,9 @@ impl Fanout {
             Job::Close(peer, reason) => {
                 peer.link.close(reason);
             }
-            Job::Forget(conn) => self.forget(conn),
+            Job::Forget(conn) => {
+                self.leave(conn);
+            }
         }
     }
 
@@ -163,17 +180,45 @@ impl Fanout {
         peer.decide(Verdict::Admitted(Arc::new(hello.grant.clone())));
         peer.link.authenticated();
         self.queue(&peer.link, bytes, Class::Reply);
-        let conn = peer.link.conn();
         let scopes = hello.grant.scopes.implied().intersection(EVENT_SCOPES);
-        self.places.insert(conn, scopes);
-        self.streams.entry(scopes).or_default().members.push(Arc::clone(&peer.link));
+        self.join(StreamKey::Shared(scopes), scopes, &peer.link);
     }
 
-    fn forget(&mut self, conn: ConnId) {
-        let Some(scopes) = self.places.remove(&conn) else { return };
-        let Some(stream) = self.streams.get_mut(&scopes) else { return };
+    fn join(&mut self, key: StreamKey, scopes: ScopeSet, link: &Arc<Link>) {
+        self.places.insert(link.conn(), key);
+        let stream =
+            self.streams.entry(key).or_insert_with(|| Stream { scopes, ..Stream::default() });
+        stream.members.push(Arc::clone(link));
+    }
+
+    /// Takes a connection out of its stream; returns that stream's scopes and number.
+    fn leave(&mut self, conn: ConnId) -> Option<(ScopeSet, u64)> {
+        let key = self.places.remove(&conn)?;
+        if let StreamKey::Own(_) = key {
+            return self.streams.remove(&key).map(|own| (own.scopes, own.seq));
+        }
+        let stream = self.streams.get_mut(&key)?;
         if let Some(place) = stream.members.iter().position(|link| link.conn() == conn) {
             stream.members.swap_remove(place);
+        }
+        Some((stream.scopes, stream.seq))
+    }
+
+    /// Gives a connection a stream of its own, which goes on with the number of the one before, or
+    /// takes it back to the shared one.
+    fn narrow(&mut self, peer: &Peer, filter: Option<LogFilter>) {
+        let link = &peer.link;
+        let Some((scopes, seq)) = self.leave(link.conn()) else { return };
+        // What the stream it leaves was given in this slice still has to be written.
+        self.touched.push(Arc::clone(link));
+        if filter.is_none() {
+            return self.join(StreamKey::Shared(scopes), scopes, link);
+        }
+        let key = StreamKey::Own(link.conn());
+        self.join(key, scopes, link);
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.seq = seq;
+            stream.filter = filter;
         }
     }
 
@@ -181,15 +226,20 @@ impl Fanout {
         let audience = event.audience();
         let class = class_of(event);
         let mut encoded: [Option<EventText>; 2] = [None, None];
-        for (scopes, stream) in &mut self.streams {
-            if !audience.includes(*scopes) || stream.members.is_empty() {
+        for stream in self.streams.values_mut() {
+            if !audience.includes(stream.scopes) || stream.members.is_empty() {
+                continue;
+            }
+            if let (Event::Log(record), Some(filter)) = (event, &stream.filter)
+                && !filter.matches(&record.draft)
+            {
                 continue;
             }
             let seq = event.is_stream().then(|| {
                 stream.seq += 1;
                 stream.seq
             });
-            let view = View::of(*scopes);
+            let view = View::of(stream.scopes);
             let [full, bare] = &mut encoded;
             let slot = if view == View::Full { full } else { bare };
             let text = slot.get_or_insert_with(|| EventText::encode(event, view));
@@ -209,7 +259,10 @@ const EVENT_SCOPES: ScopeSet = ScopeSet::READ.union(ScopeSet::APPROVALS).union(S
 fn class_of(event: &Event) -> Class {
     match event {
         Event::Log(record) => Class::Stream { log_cursor: Some(record.cursor) },
-        Event::PairRequested(_) | Event::PairResolved(_) => Class::Stream { log_cursor: None },
+        Event::PairRequested(_)
+        | Event::PairResolved(_)
+        | Event::AgentStatus(_)
+        | Event::Published { .. } => Class::Stream { log_cursor: None },
         Event::Tick(_) => Class::State(StateKind::Tick),
         Event::Presence { .. } => Class::State(StateKind::Presence),
         Event::LogGap(_) | Event::Shutdown { .. } => Class::Reply,

@@ -228,6 +228,7 @@ fn perform(
         }
         Effect::Send { conn, event } => peer(conn).map(|peer| Job::Send(peer, event)),
         Effect::Broadcast(event) => Some(Job::Broadcast(event)),
+        Effect::Narrow { conn, filter } => peer(conn).map(|peer| Job::Narrow(peer, filter)),
         Effect::Ping(conn) => peer(conn).map(Job::Ping),
         Effect::Close { conn, reason } => peer(conn).map(|peer| Job::Close(peer, reason)),
         Effect::Persist { ticket, changes } => {

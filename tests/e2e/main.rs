@@ -30,6 +30,7 @@ mod journal;
 mod overload;
 mod readme;
 mod refusals;
+mod sessions;
 mod slow_peer;
 mod stop;
 mod stuck_output;

@@ -91,15 +91,15 @@ fn every_request_on_the_page_is_taken_and_every_method_has_one() {
     for frame in frames().into_iter().filter(|frame| frame["type"] == "req") {
         let text = frame.to_string();
         let parsed = parse_frame(&text);
-        methods.insert(parsed.method.to_string());
+        let method = Method::find(&parsed.method).map(Method::name);
+        methods.insert(method.unwrap_or(&parsed.method).to_owned());
         if parsed.method == "connect" {
             parse_connect(&parsed).unwrap_or_else(|refusal| panic!("{refusal:?} for {text}"));
         } else {
-            let grant = match &*parsed.method {
-                "logs.append" => agent("agent1"),
-                "device.pair.forget" | "device.pair.code" => owner(),
-                "auth.rateLimit.clear" => operator(ScopeSet::ADMIN),
-                method if method.starts_with("device.") => operator(ScopeSet::PAIRING),
+            let grant = match Method::find(&parsed.method).map(Method::access) {
+                Some(Access::AgentOr(_)) => agent("agent1"),
+                Some(Access::Owner) => owner(),
+                Some(Access::Scope(scope)) => operator(scope),
                 _ => operator(ScopeSet::READ),
             };
             parse(&parsed, &grant, NOW).unwrap_or_else(|error| panic!("{error:?} for {text}"));
@@ -214,6 +214,17 @@ fn every_limit_on_the_page_is_the_one_that_holds() {
         ("levels in `extra`", limits::LOG_EXTRA_DEPTH_MAX.to_string()),
         ("`source`", bytes(limits::LOG_SOURCE_BYTES_MAX)),
         ("session key", bytes(limits::SESSION_KEY_BYTES_MAX)),
+        ("a count of tokens or messages", limits::COUNT_MAX.to_string()),
+        ("a session's cost", (limits::COST_NANOS_MAX / 1_000_000_000).to_string()),
+        (
+            "`kind`, `model`, `label` and settings of a session",
+            bytes(limits::SESSION_TEXT_BYTES_MAX),
+        ),
+        ("sessions in one `sessions.list`", limits::SESSIONS_LIST_LIMIT_MAX.to_string()),
+        ("agents whose status is kept", limits::AGENTS_MAX.to_string()),
+        ("`status` of an agent", bytes(limits::AGENT_STATUS_BYTES_MAX)),
+        ("`last_activity` of an agent", bytes(limits::AGENT_ACTIVITY_BYTES_MAX)),
+        ("`payload` of `events.publish`", bytes(limits::PUBLISHED_BYTES_MAX)),
         ("idempotency key", bytes(limits::IDEMPOTENCY_KEY_BYTES_MAX)),
         (
             "body that stands under both `payload` and `result`",

@@ -20,3 +20,4 @@ mod hostile_text;
 mod refusals;
 mod requests;
 mod samples;
+mod session_requests;

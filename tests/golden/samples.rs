@@ -6,13 +6,16 @@ use openclaw_gateway::base::ids::{
     AgentName, ConnId, Cursor, DeviceId, RequestId, SessionKey, UserName,
 };
 use openclaw_gateway::base::secret::Secret;
+use openclaw_gateway::protocol::agent_status::{AgentLine, AgentStatus};
+use openclaw_gateway::protocol::cost::Cost;
 use openclaw_gateway::protocol::event::{Event, LogGap, PresenceEntry, TickSnapshot};
 use openclaw_gateway::protocol::frame::{self, RequestFrame};
 use openclaw_gateway::protocol::hello::{Grant, Hello, IssuedToken};
 use openclaw_gateway::protocol::log_entry::LogRecord;
-use openclaw_gateway::protocol::reply::{LogsPage, Reply, Status};
-use openclaw_gateway::protocol::request::{self, Call, Request};
+use openclaw_gateway::protocol::reply::{ConfigShown, LogsPage, Reply, SessionsPage, Status};
+use openclaw_gateway::protocol::request::{self, Call, Request, SessionPlace, SessionsCursor};
 use openclaw_gateway::protocol::scope::{Role, ScopeSet};
+use openclaw_gateway::protocol::session::{Session, SessionRows, SessionTotals};
 use serde_json::{Value, json};
 
 use crate::device_samples::device_replies;
@@ -141,8 +144,8 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Log(record()),
         Event::Tick(Arc::new(TickSnapshot {
             ts: NOW,
-            sessions_json: Arc::from("[]"),
-            total: 0,
+            sessions: Arc::new(SessionRows::new(NOW, vec![sample_session()])),
+            total: 1,
             truncated: false,
         })),
         Event::Presence { entries: presence(), version: 2, health_version: 1 },
@@ -154,11 +157,44 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Shutdown { reason: "SIGTERM".to_owned(), restart_expected_ms: None },
         Event::PairRequested(json!({"requestId": "pair-1", "deviceId": DEVICE, "ts": NOW})),
         Event::PairResolved(json!({"requestId": "pair-1", "decision": "approved", "ts": NOW})),
+        Event::AgentStatus(Arc::new(agent_status("agent1", 7))),
+        published(
+            "notification",
+            json!({
+                "id": 5, "recipient": "operator", "type": "info", "title": "Done",
+                "message": "Task 456 is done", "source_type": "task", "source_id": 456,
+                "created_at": NOW / 1_000,
+            }),
+        ),
+        published(
+            "tool.stream",
+            json!({
+                "id": "call-1", "conversation_id": "agent1:chat", "toolName": "shell",
+                "args": {"command": "make test"}, "output": "ok", "status": "completed",
+                "durationMs": 1250, "timestamp": NOW,
+            }),
+        ),
+        published("context.compaction", json!({"sessionKey": "agent1:chat", "percentage": 62})),
+        published("model.fallback", json!({"from": "claude-opus-4", "to": "claude-sonnet-4"})),
+        published(
+            "token_usage",
+            json!({
+                "sessionKey": "agent1:chat", "inputTokens": 1200, "outputTokens": 345,
+            }),
+        ),
     ]
 }
 
 /// One reply of every kind, with the id of its request.
 pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
+    let session_row = sample_session();
+    let place = SessionPlace { updated_at_ms: NOW, key: session("agent1:chat") };
+    let page = SessionsPage {
+        rows: vec![session_row.clone()],
+        next: Some(SessionsCursor::Up { after: place }),
+        total: 2,
+        now_ms: NOW,
+    };
     vec![
         ("ping-1", Reply::Empty),
         ("report-1", Reply::LogsAppended { first: Cursor(123), last: Cursor(123) }),
@@ -185,6 +221,36 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
             }),
         ),
         ("presence-1", Reply::Presence(presence())),
+        ("sessions-1", Reply::SessionsList(page)),
+        ("session-1", Reply::SessionsGet { session: session_row.clone(), now_ms: NOW }),
+        (
+            "usage-1",
+            Reply::SessionsUsage {
+                totals: SessionTotals {
+                    sessions: 1,
+                    total_tokens: 5_432,
+                    input_tokens: 4_000,
+                    output_tokens: 1_432,
+                    message_count: 12,
+                    cost_nanos: 420_000_000,
+                },
+                now_ms: NOW,
+            },
+        ),
+        ("patch-1", Reply::SessionChanged { session: session_row, now_ms: NOW }),
+        ("delete-1", Reply::SessionDeleted { key: session("agent1:chat"), deleted: true }),
+        (
+            "agents-1",
+            Reply::AgentsList(vec![AgentLine {
+                status: agent_status("agent1", 7),
+                connected: true,
+            }]),
+        ),
+        ("nodes-1", Reply::NodeList { agents: vec![presence()[1].clone()], now_ms: NOW }),
+        ("config-1", Reply::Config(Box::new(config_shown()))),
+        ("channels-1", Reply::ChannelsStatus(NOW)),
+        ("models-1", Reply::ModelsList),
+        ("heartbeat-1", Reply::LastHeartbeat(Some(NOW))),
     ]
     .into_iter()
     .chain(device_replies())
@@ -194,6 +260,59 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
 /// The one who comes over the control socket.
 pub(crate) fn owner() -> Grant {
     Grant { device: None, is_owner: true, ..operator(ScopeSet::ADMIN) }
+}
+
+/// The session of the product page.
+pub(crate) fn sample_session() -> Arc<Session> {
+    Arc::new(Session {
+        model: Some("claude-sonnet-4".into()),
+        label: Some("Release notes".into()),
+        thinking: Some("high".into()),
+        total_tokens: 5_432,
+        input_tokens: 4_000,
+        output_tokens: 1_432,
+        context_tokens: 35_000,
+        message_count: 12,
+        cost: Cost::parse("0.42").unwrap(),
+        ..Session::new(session("agent1:chat"), NOW)
+    })
+}
+
+pub(crate) fn agent_status(name: &str, id: u64) -> AgentStatus {
+    AgentStatus {
+        name: AgentName::new(name),
+        id,
+        status: "busy".to_owned(),
+        last_activity: Some("Running the tests".to_owned()),
+        last_seen_ms: NOW,
+    }
+}
+
+/// What becomes of an event that `agent1` publishes.
+fn published(event: &str, payload: Value) -> Event {
+    let text = json!({
+        "type": "req", "id": "publish-1", "method": "events.publish",
+        "params": {"event": event, "payload": payload},
+    })
+    .to_string();
+    let call = request::parse(&parse_frame(&text), &agent("agent1"), 0).unwrap();
+    let Call::Request(Request::EventsPublish(event)) = call else { panic!("{call:?}") };
+    Event::Published { kind: event.kind, payload: event.payload }
+}
+
+fn config_shown() -> ConfigShown {
+    ConfigShown {
+        version: "0.1.0".to_owned(),
+        devices_enabled: true,
+        require_signature: true,
+        token_ttl_seconds: 86_400,
+        devices_per_user_max: 10,
+        has_token: true,
+        has_password: false,
+        heartbeat_interval_seconds: 30,
+        heartbeat_missed_max: 3,
+        limits: vec![("sessions", 10_000), ("snapshotSessions", 200)],
+    }
 }
 
 pub(crate) fn session(key: &str) -> SessionKey {

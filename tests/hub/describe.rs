@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use openclaw_gateway::hub::effect::{Diagnostic, DiagnosticValue};
 use openclaw_gateway::hub::records::Change;
+use openclaw_gateway::protocol::agent_status::AgentLine;
 use openclaw_gateway::protocol::devices::DeviceReply;
 use openclaw_gateway::protocol::reply::Reply;
+use openclaw_gateway::protocol::session::Session;
 
 pub(crate) fn describe_reply(reply: &Reply) -> String {
     match reply {
@@ -39,6 +41,33 @@ pub(crate) fn describe_reply(reply: &Reply) -> String {
                 .collect();
             format!("presence {}", entries.join(", "))
         }
+        Reply::SessionsList(page) => {
+            let rows: Vec<_> = page.rows.iter().map(|row| row.key.as_str()).collect();
+            let more = if page.next.is_some() { " and more" } else { "" };
+            format!("sessions [{}] of {}{more}", rows.join(" "), page.total)
+        }
+        Reply::SessionsGet { session, .. } => format!("session {}", describe_session(session)),
+        Reply::SessionChanged { session, .. } => format!("changed {}", describe_session(session)),
+        Reply::SessionDeleted { key, deleted } => format!("deleted {key}: {deleted}"),
+        Reply::SessionsUsage { totals, .. } => format!(
+            "{} sessions, {} tokens, {} messages, {} billionths",
+            totals.sessions, totals.total_tokens, totals.message_count, totals.cost_nanos
+        ),
+        Reply::AgentsList(lines) => {
+            let line = |line: &AgentLine| {
+                let sign = if line.connected { '+' } else { '-' };
+                format!("{sign}{} {} {:?}", line.status.name, line.status.id, line.status.status)
+            };
+            format!("agents {}", lines.iter().map(line).collect::<Vec<_>>().join(", "))
+        }
+        Reply::NodeList { agents, .. } => {
+            let names: Vec<_> = agents.iter().filter_map(|entry| entry.agent.clone()).collect();
+            format!("nodes [{}]", names.join(" "))
+        }
+        Reply::Config(config) => format!("config of {}", config.version),
+        Reply::ChannelsStatus(_) => "no channels".to_owned(),
+        Reply::ModelsList => "no models".to_owned(),
+        Reply::LastHeartbeat(ts) => format!("last heartbeat {ts:?}"),
         Reply::Devices(reply) => describe_device_reply(reply),
     }
 }
@@ -77,6 +106,13 @@ fn describe_device_reply(reply: &DeviceReply) -> String {
     }
 }
 
+/// A session by its sums: `a1:s in+out=total tokens, messages, billionths`.
+pub(crate) fn describe_session(session: &Session) -> String {
+    let Session { key, input_tokens, output_tokens, total_tokens, message_count, cost, .. } =
+        session;
+    format!("{key} {input_tokens}+{output_tokens}={total_tokens}, {message_count}, {}", cost.0)
+}
+
 pub(crate) fn describe_change(change: &Change) -> String {
     match change {
         Change::ReserveCursors(cursor) => format!("reserve {}", cursor.0),
@@ -89,6 +125,10 @@ pub(crate) fn describe_change(change: &Change) -> String {
         Change::DeleteToken(_) => "delete token".to_owned(),
         Change::PutAnswer(answer) => format!("put answer {}", answer.key.key),
         Change::DeleteAnswer(key) => format!("delete answer {}", key.key),
+        Change::PutSession(session) => format!("put session {}", describe_session(session)),
+        Change::DeleteSession(key) => format!("delete session {key}"),
+        Change::PutAgent(agent) => format!("put agent {}", agent.name),
+        Change::DeleteAgent(name) => format!("delete agent {name}"),
     }
 }
 

@@ -19,6 +19,7 @@ use openclaw_gateway::protocol::scope::{Role, ScopeSet};
 
 use crate::peers::{Peer, agent, operator};
 use crate::policies::shared;
+use crate::sessions::usage;
 use crate::sim::{Sim, StoreMode, draft, tail};
 
 const SEEDS: u64 = 60;
@@ -48,6 +49,17 @@ struct World {
     asked: BTreeSet<(ConnId, RequestId)>,
     last_cursor: u64,
     tokens: Vec<String>,
+    /// Uses of sessions that were reported, and of these the ones without an answer yet.
+    uses: Uses,
+}
+
+/// Each use counts one message, so the sum over the sessions tells how many were counted.
+#[derive(Default)]
+struct Uses {
+    waiting: BTreeSet<(ConnId, RequestId)>,
+    asked: u64,
+    stored: u64,
+    refused: u64,
 }
 
 impl World {
@@ -63,6 +75,8 @@ impl World {
             policy.auth.token_ttl = Duration::from_secs(200);
             policy.auth.devices_per_user_max = 3;
             policy.limits.journal_entries_max = 20;
+            // In every other history sessions displace each other.
+            policy.limits.sessions_max = if seed.is_multiple_of(2) { 100 } else { 3 };
         });
         sim.only(&[]);
         let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
@@ -76,6 +90,7 @@ impl World {
             asked: BTreeSet::new(),
             last_cursor: 0,
             tokens: vec!["dt_unknown".to_owned()],
+            uses: Uses::default(),
         }
     }
 
@@ -155,8 +170,14 @@ impl World {
         self.requests += 1;
         let id = RequestId::new(format!("r{}", self.requests));
         let entries = (0..=self.dice.roll(3)).map(|number| draft(&number.to_string())).collect();
-        let request = match self.dice.roll(7) {
-            6 => Request::Devices(self.device_request()),
+        let request = match self.dice.roll(9) {
+            8 => Request::Devices(self.device_request()),
+            6 | 7 => {
+                self.uses.asked += 1;
+                self.uses.waiting.insert((conn, id.clone()));
+                let key = format!("a{}:{}", self.dice.roll(2), self.dice.roll(4));
+                Request::SessionUsage(Box::new(usage(&key, 1)))
+            }
             0 => Request::Status,
             1 => Request::LogsTail(tail(Some(self.dice.roll(self.last_cursor + 2)), 5)),
             2 => Request::SystemPresence,
@@ -237,8 +258,24 @@ impl World {
         self.sim.input(Input::Tick);
     }
 
+    /// Every use that was answered is on disk, and none that was refused.
+    fn check_uses(&self) {
+        let sessions = &self.sim.disk.sessions;
+        let counted: u64 = sessions.iter().map(|session| session.message_count).sum();
+        let most = self.uses.asked - self.uses.refused;
+        assert!(counted <= most, "{counted} were counted, of {most} at most");
+        if sessions.len() > 3 {
+            assert!(
+                self.uses.stored <= counted,
+                "{} answered, {counted} counted",
+                self.uses.stored
+            );
+        }
+    }
+
     fn restart(&mut self) {
         self.observe();
+        self.check_uses();
         self.connecting.clear();
         self.open.clear();
         self.asked.clear();
@@ -265,6 +302,12 @@ impl World {
                     assert!(!error.message.is_empty());
                 }
                 Effect::Respond { conn, id, result } => {
+                    if self.uses.waiting.remove(&(conn, id.clone())) {
+                        match result {
+                            Ok(_) => self.uses.stored += 1,
+                            Err(_) => self.uses.refused += 1,
+                        }
+                    }
                     assert!(self.asked.remove(&(conn, id)), "answered unasked or twice");
                     if let Ok(Reply::LogsAppended { first, last }) = result {
                         assert!(first <= last && last.0 <= self.last_cursor);
@@ -322,6 +365,7 @@ fn every_history_keeps_every_promise() {
             world.step();
         }
         world.settle();
+        world.check_uses();
     }
 }
 

@@ -8,9 +8,11 @@
 )]
 
 mod admission;
+mod agents;
 mod describe;
 mod device_admin;
 mod device_verbs;
+mod disk;
 mod durability;
 mod heartbeat;
 mod history;
@@ -21,6 +23,7 @@ mod policies;
 mod presence;
 mod rate_limit;
 mod registration;
+mod sessions;
 mod short_histories;
 mod sim;
 mod stopping;

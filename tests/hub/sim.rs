@@ -22,6 +22,7 @@ use openclaw_gateway::protocol::log_entry::{Level, LogDraft};
 use openclaw_gateway::protocol::request::{Idempotency, LogFilter, LogsAppend, LogsTail, Request};
 
 use crate::describe::{describe_change, describe_diagnostic, describe_reply};
+use crate::disk::apply;
 use crate::peers::{Peer, agent, operator};
 use crate::policies::policy;
 
@@ -361,6 +362,7 @@ impl Sim {
                 let (kind, text) = self.describe_event(event);
                 (kind, format!("Broadcast({text})"))
             }
+            Effect::Narrow { conn, filter } => ("Narrow", format!("Narrow({conn}, {filter:?})")),
             Effect::Ping(conn) => ("Ping", format!("Ping({conn})")),
             Effect::Close { conn, reason } => ("Close", format!("Close({conn}, {reason})")),
             Effect::MeasureSilence(conns) => {
@@ -416,7 +418,23 @@ impl Sim {
     fn describe_event(&mut self, event: &Event) -> (&'static str, String) {
         match event {
             Event::Log(record) => ("Log", format!("log {} {}", record.cursor.0, record.draft.body)),
-            Event::Tick(_) => ("Tick", "tick".to_owned()),
+            Event::Tick(tick) if tick.total == 0 => ("Tick", "tick".to_owned()),
+            Event::Tick(tick) => {
+                let rows: Vec<_> = tick
+                    .sessions
+                    .sessions()
+                    .iter()
+                    .map(|row| format!("{} {}", row.key, row.total_tokens))
+                    .collect();
+                ("Tick", format!("tick [{}] of {}", rows.join(", "), tick.total))
+            }
+            Event::AgentStatus(agent) => {
+                let text = format!("agent {} {} {}", agent.name, agent.id, agent.status);
+                ("Agent", text)
+            }
+            Event::Published { kind, payload } => {
+                ("Published", format!("{} {payload}", kind.name()))
+            }
             Event::Presence { entries, version, .. } => {
                 let entries: Vec<_> = entries
                     .iter()
@@ -441,36 +459,6 @@ impl Sim {
                 ("Pair", format!("pair resolved {id} {}", resolved["decision"]))
             }
         }
-    }
-}
-
-/// What the store makes of a change.
-fn apply(disk: &mut DurableState, change: Change) {
-    match change {
-        Change::ReserveCursors(cursor) => disk.cursors_reserved = cursor,
-        Change::AppendLog(record) => disk.journal.push(record),
-        Change::TrimJournal(through) => {
-            disk.trimmed_through = through;
-            disk.journal.retain(|record| record.cursor > through);
-        }
-        Change::DeleteLogs(first, last) => {
-            disk.journal.retain(|record| record.cursor < first || last < record.cursor);
-        }
-        Change::PutDevice(device) => {
-            disk.devices.retain(|other| other.id != device.id);
-            disk.devices.push(*device);
-        }
-        Change::DeleteDevice(id) => disk.devices.retain(|other| other.id != id),
-        Change::PutToken(token) => {
-            disk.tokens.retain(|other| other.hash != token.hash);
-            disk.tokens.push(*token);
-        }
-        Change::DeleteToken(hash) => disk.tokens.retain(|other| other.hash != hash),
-        Change::PutAnswer(answer) => {
-            disk.answers.retain(|other| other.key != answer.key);
-            disk.answers.push(*answer);
-        }
-        Change::DeleteAnswer(key) => disk.answers.retain(|other| other.key != key),
     }
 }
 

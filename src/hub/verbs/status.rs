@@ -24,7 +24,7 @@ impl Hub {
             uptime_ms: millis(now.at.duration_since(self.started.at)),
             operators: self.clients.operators(),
             agents: self.clients.agents(),
-            sessions: 0,
+            sessions: self.sessions.len(),
             journal_entries: self.journal.len(),
             journal_bytes: self.journal.bytes(),
             store_healthy: self.commits.is_healthy(),

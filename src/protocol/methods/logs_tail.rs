@@ -18,28 +18,33 @@ pub(in crate::protocol) const PARAMS: [&str; 6] =
 /// Reads the parameters. A number over its maximum is taken as the maximum: the answer says by
 /// `truncated` and `cursor` that there is more.
 pub(in crate::protocol) fn read(params: &Object<'_, 6>) -> Result<LogsTail, Invalid> {
+    Ok(LogsTail {
+        cursor: params.u64("cursor")?.map(Cursor),
+        limit: clamped(params, "limit", LOGS_TAIL_LIMIT_DEFAULT, LOGS_TAIL_LIMIT_MAX)?,
+        bytes_max: clamped(params, "maxBytes", LOGS_TAIL_BYTES_DEFAULT, LOGS_TAIL_BYTES_MAX)?,
+        filter: read_filter(params)?,
+    })
+}
+
+/// Reads `level`, `source` and `session`, which choose among entries.
+pub(super) fn read_filter<const N: usize>(params: &Object<'_, N>) -> Result<LogFilter, Invalid> {
     let level_min = match params.string("level", usize::MAX)? {
         Some(text) => {
             Some(Level::parse(&text).ok_or_else(|| params.invalid("level", Level::MUST_BE))?)
         }
         None => None,
     };
-    Ok(LogsTail {
-        cursor: params.u64("cursor")?.map(Cursor),
-        limit: clamped(params, "limit", LOGS_TAIL_LIMIT_DEFAULT, LOGS_TAIL_LIMIT_MAX)?,
-        bytes_max: clamped(params, "maxBytes", LOGS_TAIL_BYTES_DEFAULT, LOGS_TAIL_BYTES_MAX)?,
-        filter: LogFilter {
-            level_min,
-            // No entry has an empty source or session: empty asks for any, as absent does.
-            source: params
-                .string("source", LOG_SOURCE_BYTES_MAX)?
-                .filter(|source| !source.is_empty())
-                .map(Into::into),
-            session: params
-                .string("session", SESSION_KEY_BYTES_MAX)?
-                .filter(|session| !session.is_empty())
-                .map(SessionKey::new),
-        },
+    Ok(LogFilter {
+        level_min,
+        // No entry has an empty source or session: empty asks for any, as absent does.
+        source: params
+            .string("source", LOG_SOURCE_BYTES_MAX)?
+            .filter(|source| !source.is_empty())
+            .map(Into::into),
+        session: params
+            .string("session", SESSION_KEY_BYTES_MAX)?
+            .filter(|session| !session.is_empty())
+            .map(SessionKey::new),
     })
 }
 

@@ -9,9 +9,15 @@ use crate::protocol::error::ProtocolError;
 use crate::protocol::hello::Grant;
 use crate::protocol::scope::{Role, ScopeSet};
 
+pub(super) mod agent_status;
 pub(super) mod devices;
+pub(super) mod events_publish;
 pub(super) mod logs_append;
+pub(super) mod logs_subscribe;
 pub(super) mod logs_tail;
+pub(super) mod session_key;
+pub(super) mod session_reports;
+pub(super) mod sessions;
 
 /// A method. `connect` is none: it exists only before admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +36,40 @@ pub enum Method {
     LogsAppend,
     /// `device.pair.*`, `device.token.*`, `auth.rateLimit.clear`
     Devices(DeviceMethod),
+    /// `session.update`
+    SessionUpdate,
+    /// `session.usage`
+    SessionUsage,
+    /// `agent.status`
+    AgentStatus,
+    /// `events.publish`
+    EventsPublish,
+    /// `logs.subscribe`
+    LogsSubscribe,
+    /// `sessions.list`
+    SessionsList,
+    /// `sessions.get`
+    SessionsGet,
+    /// `sessions.usage`
+    SessionsUsage,
+    /// `sessions.patch`
+    SessionsPatch,
+    /// `sessions.reset`
+    SessionsReset,
+    /// `sessions.delete`
+    SessionsDelete,
+    /// `agents.list`
+    AgentsList,
+    /// `node.list`
+    NodeList,
+    /// `config.get`
+    ConfigGet,
+    /// `channels.status`
+    ChannelsStatus,
+    /// `models.list`
+    ModelsList,
+    /// `last-heartbeat`
+    LastHeartbeat,
 }
 
 /// Who may call a method.
@@ -53,7 +93,7 @@ struct Row {
 }
 
 /// `ping` stands first: it is the most frequent, and rows are compared in order.
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 32] = [
     Row { method: Method::Ping, name: "ping", aliases: &[], access: Access::Everyone },
     Row {
         method: Method::LogsAppend,
@@ -134,6 +174,114 @@ const TABLE: [Row; 15] = [
         aliases: &[],
         access: Access::Scope(ScopeSet::ADMIN),
     },
+    Row {
+        method: Method::SessionUpdate,
+        name: "session.update",
+        aliases: &["session_update"],
+        access: Access::AgentOr(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::SessionUsage,
+        name: "session.usage",
+        aliases: &["session_usage"],
+        access: Access::AgentOr(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::AgentStatus,
+        name: "agent.status",
+        aliases: &["agent_status"],
+        access: Access::AgentOr(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::EventsPublish,
+        name: "events.publish",
+        aliases: &["events_publish"],
+        access: Access::AgentOr(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::LogsSubscribe,
+        name: "logs.subscribe",
+        aliases: &["logs_subscribe"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::SessionsList,
+        name: "sessions.list",
+        aliases: &["sessions_list"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::SessionsGet,
+        name: "sessions.get",
+        aliases: &["sessions_get"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::SessionsUsage,
+        name: "sessions.usage",
+        aliases: &["sessions_usage"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::SessionsPatch,
+        name: "sessions.patch",
+        aliases: &[
+            "sessions_patch",
+            "session_setLabel",
+            "session_setThinking",
+            "session_setVerbose",
+            "session_setReasoning",
+        ],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::SessionsReset,
+        name: "sessions.reset",
+        aliases: &["sessions_reset", "session_reset"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::SessionsDelete,
+        name: "sessions.delete",
+        aliases: &["sessions_delete", "session_delete"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::AgentsList,
+        name: "agents.list",
+        aliases: &["agents_list"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::NodeList,
+        name: "node.list",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::ConfigGet,
+        name: "config.get",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::ChannelsStatus,
+        name: "channels.status",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::ModelsList,
+        name: "models.list",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::LastHeartbeat,
+        name: "last-heartbeat",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::READ),
+    },
 ];
 
 impl Method {
@@ -155,6 +303,23 @@ impl Method {
             Self::LogsTail => "logs.tail",
             Self::LogsAppend => "logs.append",
             Self::Devices(method) => method.name(),
+            Self::SessionUpdate => "session.update",
+            Self::SessionUsage => "session.usage",
+            Self::AgentStatus => "agent.status",
+            Self::EventsPublish => "events.publish",
+            Self::LogsSubscribe => "logs.subscribe",
+            Self::SessionsList => "sessions.list",
+            Self::SessionsGet => "sessions.get",
+            Self::SessionsUsage => "sessions.usage",
+            Self::SessionsPatch => "sessions.patch",
+            Self::SessionsReset => "sessions.reset",
+            Self::SessionsDelete => "sessions.delete",
+            Self::AgentsList => "agents.list",
+            Self::NodeList => "node.list",
+            Self::ConfigGet => "config.get",
+            Self::ChannelsStatus => "channels.status",
+            Self::ModelsList => "models.list",
+            Self::LastHeartbeat => "last-heartbeat",
         }
     }
 

@@ -34,7 +34,7 @@ use crate::shell::state_dir::StateDir;
 pub enum Durability {
     /// Every commit is synced before it is reported.
     Full,
-    /// Commits of journal entries and remembered answers are reported at once and synced within a
+    /// Commits of journal entries, sessions, agents and remembered answers are reported at once and synced within a
     /// second: a power cut or a crash loses at most that, a clean stop nothing. Other commits are
     /// synced as with `Full`.
     Relaxed,

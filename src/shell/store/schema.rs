@@ -13,7 +13,7 @@ use super::tables;
 pub(super) type Step = fn(&WriteTransaction) -> Result<(), StoreError>;
 
 /// `STEPS[n]` turns version `n + 1` into `n + 2`.
-pub(super) const STEPS: &[Step] = &[];
+pub(super) const STEPS: &[Step] = &[tables::add_sessions];
 
 const SCHEMA: &str = "schema";
 
@@ -117,6 +117,19 @@ mod tests {
     }
 
     #[test]
+    fn database_of_the_first_version_gets_the_tables_that_came_later() {
+        let database = database();
+        migrate(&database, &[]).unwrap();
+        let transaction = database.begin_write().unwrap();
+        for table in ["sessions", "agents"] {
+            transaction.delete_table(TableDefinition::<&str, &[u8]>::new(table)).unwrap();
+        }
+        transaction.commit().unwrap();
+        migrate(&database, STEPS).unwrap();
+        tables::load(&database).unwrap();
+    }
+
+    #[test]
     fn failed_step_leaves_the_version_before_it() {
         let database = database();
         migrate(&database, &[]).unwrap();
@@ -129,7 +142,7 @@ mod tests {
         let database = database();
         migrate(&database, &[leave_trace as Step; 6]).unwrap();
         let error = migrate(&database, STEPS).unwrap_err().to_string();
-        assert!(error.contains("schema version 7, this gateway knows up to 1"), "{error}");
+        assert!(error.contains("schema version 7, this gateway knows up to 2"), "{error}");
     }
 
     #[test]

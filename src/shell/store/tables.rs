@@ -7,6 +7,8 @@
 //! | `devices` | device id | `DeviceRecord` as JSON |
 //! | `tokens` | SHA-256 of the token | `TokenRecord` as JSON |
 //! | `answers` | `["user","method","key"]` as JSON | `AnswerRecord` as JSON |
+//! | `sessions` | session key | `Session` as JSON |
+//! | `agents` | agent's name | `AgentStatus` as JSON |
 //! | `probe` | name | filler; see `worker` |
 //!
 //! Owns no thread and no file: it is given a transaction. Called by `worker` and `database`.
@@ -28,6 +30,8 @@ const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal")
 const DEVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("devices");
 const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("tokens");
 const ANSWERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("answers");
+const SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sessions");
+const AGENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("agents");
 const PROBE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("probe");
 
 const CURSORS_RESERVED: &str = "cursors_reserved";
@@ -38,6 +42,13 @@ const SYNCED: &str = "synced";
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), StoreError> {
     Tables::open(transaction)?;
     transaction.open_table(PROBE)?;
+    Ok(())
+}
+
+/// From schema version 1 to 2: sessions and agents.
+pub(super) fn add_sessions(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    transaction.open_table(SESSIONS)?;
+    transaction.open_table(AGENTS)?;
     Ok(())
 }
 
@@ -81,6 +92,8 @@ pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
         devices: load_json("devices", &transaction.open_table(DEVICES)?, |id| id.to_owned())?,
         tokens: load_json("tokens", &transaction.open_table(TOKENS)?, hex)?,
         answers: load_json("answers", &transaction.open_table(ANSWERS)?, |key| key.to_owned())?,
+        sessions: load_json("sessions", &transaction.open_table(SESSIONS)?, |key| key.to_owned())?,
+        agents: load_json("agents", &transaction.open_table(AGENTS)?, |name| name.to_owned())?,
     })
 }
 
@@ -90,6 +103,8 @@ struct Tables<'t> {
     devices: Table<'t, &'static str, &'static [u8]>,
     tokens: Table<'t, &'static [u8; 32], &'static [u8]>,
     answers: Table<'t, &'static str, &'static [u8]>,
+    sessions: Table<'t, &'static str, &'static [u8]>,
+    agents: Table<'t, &'static str, &'static [u8]>,
     /// One buffer for all journal entries of a commit.
     bytes: Vec<u8>,
 }
@@ -102,6 +117,8 @@ impl<'t> Tables<'t> {
             devices: transaction.open_table(DEVICES)?,
             tokens: transaction.open_table(TOKENS)?,
             answers: transaction.open_table(ANSWERS)?,
+            sessions: transaction.open_table(SESSIONS)?,
+            agents: transaction.open_table(AGENTS)?,
             bytes: Vec::new(),
         })
     }
@@ -137,6 +154,18 @@ impl<'t> Tables<'t> {
             }
             Change::DeleteAnswer(key) => {
                 self.answers.remove(answer_key(key)?.as_str())?;
+            }
+            Change::PutSession(session) => {
+                self.sessions.insert(session.key.as_str(), encode(&**session)?.as_slice())?;
+            }
+            Change::DeleteSession(key) => {
+                self.sessions.remove(key.as_str())?;
+            }
+            Change::PutAgent(agent) => {
+                self.agents.insert(agent.name.as_str(), encode(&**agent)?.as_slice())?;
+            }
+            Change::DeleteAgent(name) => {
+                self.agents.remove(name.as_str())?;
             }
         }
         Ok(())

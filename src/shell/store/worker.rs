@@ -242,7 +242,11 @@ fn needs_sync(change: &Change) -> bool {
         | Change::TrimJournal(_)
         | Change::DeleteLogs(..)
         | Change::PutAnswer(_)
-        | Change::DeleteAnswer(_) => false,
+        | Change::DeleteAnswer(_)
+        | Change::PutSession(_)
+        | Change::DeleteSession(_)
+        | Change::PutAgent(_)
+        | Change::DeleteAgent(_) => false,
         Change::ReserveCursors(_)
         | Change::PutDevice(_)
         | Change::DeleteDevice(_)
@@ -256,6 +260,8 @@ fn size(change: &Change) -> usize {
     const FLAT: usize = 512;
     match change {
         Change::AppendLog(record) => record.draft.body.len() + FLAT,
+        // Their texts have small bounds, and most are a few words.
+        Change::PutSession(_) | Change::PutAgent(_) => 2 * FLAT,
         Change::ReserveCursors(_)
         | Change::TrimJournal(_)
         | Change::DeleteLogs(..)
@@ -264,6 +270,8 @@ fn size(change: &Change) -> usize {
         | Change::PutToken(_)
         | Change::DeleteToken(_)
         | Change::PutAnswer(_)
-        | Change::DeleteAnswer(_) => FLAT,
+        | Change::DeleteAnswer(_)
+        | Change::DeleteSession(_)
+        | Change::DeleteAgent(_) => FLAT,
     }
 }

@@ -30,6 +30,11 @@ impl Rng {
         low + self.next() % (high - low)
     }
 
+    /// Another generator, for a thread of its own.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self(self.next())
+    }
+
     /// This many random bytes.
     pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count).map(|_| self.next().to_le_bytes()[0]).collect()

@@ -2,18 +2,22 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::{fs, io};
 
 use redb::Database;
 
 use super::super::tables::damage;
 use super::{Running, Store, cursors, entry};
-use crate::base::ids::{AgentName, Cursor, DeviceId, Ticket, UserName};
+use crate::base::ids::{AgentName, Cursor, DeviceId, SessionKey, Ticket, UserName};
 use crate::hub::records::{
     AnswerKey, AnswerRecord, Change, DeviceRecord, DeviceState, DurableState, TokenRecord,
 };
+use crate::protocol::agent_status::AgentStatus;
+use crate::protocol::cost::Cost;
 use crate::protocol::device::PublicKey;
 use crate::protocol::scope::{Role, ScopeSet};
+use crate::protocol::session::Session;
 use crate::shell::store::{Durability, Full, StoreReport};
 use crate::shell::test_dir::TestDir;
 
@@ -70,6 +74,16 @@ fn answer(key: &str) -> AnswerRecord {
     }
 }
 
+fn session(key: &str, tokens: u64) -> Arc<Session> {
+    let new = Session::new(SessionKey::new(key), 4);
+    Arc::new(Session { label: Some("\"".into()), total_tokens: tokens, cost: Cost(1), ..new })
+}
+
+fn agent(name: &str, id: u64) -> Arc<AgentStatus> {
+    let (name, status) = (AgentName::new(name), "busy".to_owned());
+    Arc::new(AgentStatus { name, id, status, last_activity: None, last_seen_ms: 5 })
+}
+
 #[test]
 fn what_was_stored_is_there_after_a_restart() {
     let dir = TestDir::new("store-all");
@@ -88,6 +102,10 @@ fn what_was_stored_is_there_after_a_restart() {
             Change::PutToken(Box::new(token([2; 32]))),
             Change::PutAnswer(Box::new(answer("k\",\"1"))),
             Change::PutAnswer(Box::new(answer("k2"))),
+            Change::PutSession(session("a:1", 1)),
+            Change::PutSession(session("a:2", 2)),
+            Change::PutAgent(agent("a", 7)),
+            Change::PutAgent(agent("b", 8)),
         ]
     ));
     let (running, state) = reopen(running, dir.path());
@@ -96,6 +114,8 @@ fn what_was_stored_is_there_after_a_restart() {
     assert_eq!(state.devices, [device("a"), device("b")]);
     assert_eq!(state.tokens, [token([1; 32]), token([2; 32])]);
     assert_eq!(state.answers, [answer("k2"), answer("k\",\"1")], "in the order of their keys");
+    assert_eq!(state.sessions, [session("a:1", 1), session("a:2", 2)]);
+    assert_eq!(state.agents, [agent("a", 7), agent("b", 8)]);
 
     let replaced = DeviceRecord { state: DeviceState::Revoked, ..device("b") };
     assert!(running.commit(
@@ -107,6 +127,9 @@ fn what_was_stored_is_there_after_a_restart() {
             Change::DeleteToken([1; 32]),
             Change::DeleteAnswer(answer("k2").key),
             Change::DeleteAnswer(answer("never was").key),
+            Change::DeleteSession(SessionKey::new("a:1")),
+            Change::PutSession(session("a:2", 9)),
+            Change::DeleteAgent(AgentName::new("a")),
         ]
     ));
     let (running, state) = reopen(running, dir.path());
@@ -114,6 +137,8 @@ fn what_was_stored_is_there_after_a_restart() {
     assert_eq!(state.devices, [replaced]);
     assert_eq!(state.tokens, [token([2; 32])]);
     assert_eq!(state.answers, [answer("k\",\"1")]);
+    assert_eq!(state.sessions, [session("a:2", 9)]);
+    assert_eq!(state.agents, [agent("b", 8)]);
     running.handle.stop();
 }
 

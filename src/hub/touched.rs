@@ -1,0 +1,79 @@
+//! The records that a commit writes as they are when it starts, and what they were before.
+//!
+//! However often a session changes while a commit runs, the next one writes it once. When a commit
+//! fails, what it touched becomes again what it was. Owns no record itself. Called by `commits`,
+//! which keeps one of these per batch, and by `durability`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::base::ids::{AgentName, SessionKey};
+use crate::hub::agents::Agents;
+use crate::hub::records::Change;
+use crate::hub::sessions::Sessions;
+use crate::protocol::agent_status::AgentStatus;
+use crate::protocol::session::Session;
+
+/// See the module. The values are what was before the first change; `None`: there was none.
+#[derive(Default)]
+pub(super) struct Touched {
+    sessions: BTreeMap<SessionKey, Option<Arc<Session>>>,
+    agents: BTreeMap<AgentName, Option<Arc<AgentStatus>>>,
+}
+
+impl Touched {
+    /// A session changes; `true` if it had not yet.
+    pub(super) fn session(&mut self, key: &SessionKey, before: Option<&Arc<Session>>) -> bool {
+        let new = !self.sessions.contains_key(key);
+        if new {
+            self.sessions.insert(key.clone(), before.cloned());
+        }
+        new
+    }
+
+    /// An agent's status changes; `true` if it had not yet.
+    pub(super) fn agent(&mut self, name: &AgentName, before: Option<&Arc<AgentStatus>>) -> bool {
+        let new = !self.agents.contains_key(name);
+        if new {
+            self.agents.insert(name.clone(), before.cloned());
+        }
+        new
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.agents.is_empty()
+    }
+
+    /// Whether a session is among them.
+    pub(super) fn has_sessions(&self) -> bool {
+        !self.sessions.is_empty()
+    }
+
+    /// What goes to the disk: the records as they are now.
+    pub(super) fn changes(&self, sessions: &Sessions, agents: &Agents) -> Vec<Change> {
+        let sessions = self.sessions.keys().map(|key| match sessions.get(key) {
+            Some(session) => Change::PutSession(Arc::clone(session)),
+            None => Change::DeleteSession(key.clone()),
+        });
+        let agents = self.agents.keys().map(|name| match agents.get(name) {
+            Some(status) => Change::PutAgent(Arc::clone(status)),
+            None => Change::DeleteAgent(name.clone()),
+        });
+        sessions.chain(agents).collect()
+    }
+
+    /// Makes the records again what they were.
+    pub(super) fn take_back(self, sessions: &mut Sessions, agents: &mut Agents) {
+        for (key, before) in self.sessions {
+            sessions.restore(&key, before);
+        }
+        // In two steps, because a number may have passed from one agent to another.
+        let names: Vec<_> = self.agents.keys().cloned().collect();
+        for name in &names {
+            agents.restore(name, None);
+        }
+        for (name, before) in self.agents {
+            agents.restore(&name, before);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The disk of the simulated world: what is there after each change.
+
+use openclaw_gateway::hub::records::{Change, DurableState};
+
+/// What the store makes of a change.
+pub(crate) fn apply(disk: &mut DurableState, change: Change) {
+    match change {
+        Change::ReserveCursors(cursor) => disk.cursors_reserved = cursor,
+        Change::AppendLog(record) => disk.journal.push(record),
+        Change::TrimJournal(through) => {
+            disk.trimmed_through = through;
+            disk.journal.retain(|record| record.cursor > through);
+        }
+        Change::DeleteLogs(first, last) => {
+            disk.journal.retain(|record| record.cursor < first || last < record.cursor);
+        }
+        Change::PutDevice(device) => {
+            disk.devices.retain(|other| other.id != device.id);
+            disk.devices.push(*device);
+        }
+        Change::DeleteDevice(id) => disk.devices.retain(|other| other.id != id),
+        Change::PutToken(token) => {
+            disk.tokens.retain(|other| other.hash != token.hash);
+            disk.tokens.push(*token);
+        }
+        Change::DeleteToken(hash) => disk.tokens.retain(|other| other.hash != hash),
+        Change::PutAnswer(answer) => {
+            disk.answers.retain(|other| other.key != answer.key);
+            disk.answers.push(*answer);
+        }
+        Change::DeleteAnswer(key) => disk.answers.retain(|other| other.key != key),
+        Change::PutSession(session) => {
+            disk.sessions.retain(|other| other.key != session.key);
+            disk.sessions.push(session);
+        }
+        Change::DeleteSession(key) => disk.sessions.retain(|other| other.key != key),
+        Change::PutAgent(agent) => {
+            disk.agents.retain(|other| other.name != agent.name);
+            disk.agents.push(agent);
+        }
+        Change::DeleteAgent(name) => disk.agents.retain(|other| other.name != name),
+    }
+}
