@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Number, Value, json};
+use serde_json::{Value, json};
 
 use super::connection::Connection;
 use super::failure::Failure;
@@ -36,8 +36,8 @@ struct Row {
     model: Option<String>,
     total_tokens: u64,
     message_count: u64,
-    /// As text, so that it is shown as exactly as it is kept.
-    cost: Option<Number>,
+    /// As it was sent: a number of ours would round it.
+    cost: Option<Box<RawValue>>,
     updated_at: u64,
     label: Option<String>,
 }
@@ -132,7 +132,7 @@ fn cells(row: &Row, now_unix_ms: u64) -> Vec<String> {
         row.model.clone().unwrap_or_else(|| "-".to_owned()),
         row.total_tokens.to_string(),
         row.message_count.to_string(),
-        row.cost.as_ref().map_or_else(|| "0".to_owned(), Number::to_string),
+        row.cost.as_ref().map_or_else(|| "0".to_owned(), |cost| cost.get().to_owned()),
         format!("{ago} ago"),
         row.label.clone().unwrap_or_default(),
     ]
