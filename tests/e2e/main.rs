@@ -15,6 +15,7 @@
 mod kit;
 
 mod cli;
+mod cli_devices;
 mod cli_tail;
 mod config;
 mod control_socket;

@@ -96,7 +96,11 @@ impl Connection {
                 connection.methods = methods(&hello);
                 Ok(connection)
             }
-            Err(error) => Err(Failure::NotAdmitted(error)),
+            Err(mut error) => {
+                // The advice names the device; we know which, whether or not the gateway says it.
+                error.fill_in("deviceId", login.device_id());
+                Err(Failure::NotAdmitted(error))
+            }
         }
     }
 

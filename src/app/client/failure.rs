@@ -69,6 +69,13 @@ pub(super) struct WireError {
 }
 
 impl WireError {
+    /// Sets a detail that the gateway left out.
+    pub(super) fn fill_in(&mut self, name: &str, text: Option<String>) {
+        if let (Some(text), Some(details)) = (text, self.details.as_object_mut()) {
+            details.entry(name).or_insert(Value::String(text));
+        }
+    }
+
     fn detail(&self, name: &str) -> &str {
         self.details.get(name).and_then(Value::as_str).unwrap_or_default()
     }

@@ -47,6 +47,14 @@ impl Login {
         Self::Device(Box::new(DeviceLogin { identity, agent, scopes, token, pairing_code }))
     }
 
+    /// The id of the device that proves itself.
+    pub(super) fn device_id(&self) -> Option<String> {
+        match self {
+            Self::Owner => None,
+            Self::Device(device) => Some(device.identity.key.public_key().device_id()),
+        }
+    }
+
     /// The parameters of the `connect` that answers a challenge.
     pub(super) fn params(&self, nonce: &str, now_unix_ms: u64) -> Value {
         match self {
