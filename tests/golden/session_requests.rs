@@ -8,6 +8,7 @@ use openclaw_gateway::protocol::request::{
 use openclaw_gateway::protocol::scope::ScopeSet;
 use serde_json::{Value, json};
 
+use crate::requests::check_access;
 use crate::samples::{NOW, agent, operator, parse_frame, session};
 
 fn call(method: &str, params: &str, grant: &Grant) -> Result<Request, String> {
@@ -28,6 +29,36 @@ fn check_errors(method: &str, grant: &Grant, params: &[&str], expected: Expect) 
         lines.push('\n');
     }
     expected.assert_eq(&lines);
+}
+
+#[test]
+fn every_method_about_sessions_is_open_to_exactly_those_who_may_call_it() {
+    let (none, read) = (Value::Null, "operator.read");
+    for method in [
+        "sessions.list",
+        "sessions.usage",
+        "logs.subscribe",
+        "agents.list",
+        "node.list",
+        "config.get",
+        "channels.status",
+        "models.list",
+        "last-heartbeat",
+    ] {
+        check_access(method, &none, [false, true, true, false], read);
+    }
+    let session = json!({"key": "agent1:s", "inputTokens": 1, "outputTokens": 1});
+    check_access("sessions.get", &session, [false, true, true, false], read);
+    for method in ["sessions.patch", "sessions.reset", "sessions.delete"] {
+        check_access(method, &session, [false; 4], "operator.admin");
+    }
+    for method in ["session.update", "session.usage"] {
+        check_access(method, &session, [false, false, true, true], "operator.write");
+    }
+    let status = json!({"name": "agent1", "status": "idle"});
+    check_access("agent.status", &status, [false, false, true, true], "operator.write");
+    let event = json!({"event": "notification", "payload": {}});
+    check_access("events.publish", &event, [false, false, true, true], "operator.write");
 }
 
 #[test]
