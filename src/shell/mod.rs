@@ -17,6 +17,7 @@ pub mod link;
 pub mod listener;
 pub mod peer;
 pub mod readiness;
+pub mod refusals;
 pub mod registry;
 pub mod service;
 pub mod signals;
