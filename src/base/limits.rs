@@ -250,6 +250,9 @@ pub const PREAUTH_CONNECTIONS_DEFAULT: usize = 1_000;
 pub const PREAUTH_BYTES_DEFAULT: usize = 64 * 1024;
 /// `messageBytes`: one message after it. The contract's number.
 pub const MESSAGE_BYTES_DEFAULT: usize = 25 * 1024 * 1024;
+/// From a message's first byte to its last: 25 MiB in this time are 3.5 Mbit/s. What an unfinished
+/// one holds is taken from `inboundBytesTotal`, so nobody may hold it for ever.
+pub const MESSAGE_TIME_MAX: Duration = Duration::from_secs(60);
 /// `backlogBytes`: what may wait for one peer. The contract's number.
 pub const BACKLOG_BYTES_DEFAULT: usize = 4 * 1024 * 1024;
 /// `inboundBytesTotal`: ten messages of the greatest size at once; 256 MiB.
@@ -294,6 +297,10 @@ pub const STOP_COMMIT_GRACE: Duration = Duration::from_secs(5);
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
 const _: () =
     assert!(STOP_COMMIT_GRACE.as_millis() + CLOSE_GRACE.as_millis() < STOP_GRACE.as_millis());
+/// How often the main thread looks whether the hub makes progress: the hub's turns take
+/// milliseconds.
+pub const WATCHDOG_INTERVAL: Duration = Duration::from_secs(10);
+
 /// From the hub's end until connection threads that still live are left behind: those it never heard
 /// of are closed then, and have `CLOSE_GRACE`.
 pub const GATHER_GRACE: Duration = Duration::from_secs(4);

@@ -18,6 +18,7 @@ pub mod link;
 pub mod listener;
 pub mod peer;
 pub mod readiness;
+pub mod refusals;
 pub mod registry;
 pub mod service;
 pub mod signals;
@@ -26,3 +27,4 @@ pub mod store;
 #[cfg(test)]
 pub(crate) mod test_dir;
 pub mod tls;
+pub mod watchdog;

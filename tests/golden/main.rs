@@ -13,6 +13,7 @@
 
 mod connect_params;
 mod device_proof;
+mod device_requests;
 mod device_samples;
 mod documentation;
 mod encoding;
