@@ -68,7 +68,7 @@ impl Hub {
             if touched.has_sessions() {
                 self.ticks.changed();
             }
-            touched.take_back(&mut self.sessions, &mut self.agents);
+            touched.take_back(&mut self.sessions, &mut self.agents, &mut self.doubtful);
         }
         if let Some(first) = batches.iter().find_map(|batch| batch.first_entry) {
             let last = self.journal.forget_from(first);
@@ -190,6 +190,13 @@ impl Hub {
             msg: "Store recovered",
             fields: Vec::new(),
         }));
+        let doubtful = std::mem::take(&mut self.doubtful);
+        for key in doubtful.sessions {
+            self.commits.touch_session(&key, self.sessions.get(&key));
+        }
+        for name in doubtful.agents {
+            self.commits.touch_agent(&name, self.agents.get(&name));
+        }
         for hash in self.tokens.take_unsaved() {
             match self.tokens.get(&hash) {
                 Some(record) => self.commits.put_token(record),

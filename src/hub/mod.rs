@@ -71,6 +71,7 @@ use crate::hub::sessions::Sessions;
 use crate::hub::stopping::Stage;
 use crate::hub::tick::Ticks;
 use crate::hub::tokens::Tokens;
+use crate::hub::touched::Doubtful;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::event::Event;
 use crate::protocol::reply::Reply;
@@ -97,6 +98,7 @@ pub struct Hub {
     agents: Agents,
     answers: Answers,
     commits: Commits,
+    doubtful: Doubtful,
     presence: Presence,
     heartbeats: Heartbeats,
     ticks: Ticks,
@@ -167,6 +169,7 @@ impl Hub {
             refusal_log: RefusalLog::default(),
             answers,
             commits,
+            doubtful: Doubtful::default(),
             stopping: None,
             announced_ready: false,
             health_version: 1,

@@ -4,7 +4,7 @@
 //! fails, what it touched becomes again what it was. Owns no record itself. Called by `commits`,
 //! which keeps one of these per batch, and by `durability`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::ids::{AgentName, SessionKey};
@@ -19,6 +19,14 @@ use crate::protocol::session::Session;
 pub(super) struct Touched {
     sessions: BTreeMap<SessionKey, Option<Arc<Session>>>,
     agents: BTreeMap<AgentName, Option<Arc<AgentStatus>>>,
+}
+
+/// The records that a failing disk may have kept as they were refused: written once more as soon
+/// as it takes writes again. Bounded by what two commits hold, for each failure in a row.
+#[derive(Default)]
+pub(super) struct Doubtful {
+    pub(super) sessions: BTreeSet<SessionKey>,
+    pub(super) agents: BTreeSet<AgentName>,
 }
 
 impl Touched {
@@ -63,9 +71,15 @@ impl Touched {
     }
 
     /// Makes the records again what they were.
-    pub(super) fn take_back(self, sessions: &mut Sessions, agents: &mut Agents) {
+    pub(super) fn take_back(
+        self,
+        sessions: &mut Sessions,
+        agents: &mut Agents,
+        doubtful: &mut Doubtful,
+    ) {
         for (key, before) in self.sessions {
             sessions.restore(&key, before);
+            doubtful.sessions.insert(key);
         }
         // In two steps, because a number may have passed from one agent to another.
         let names: Vec<_> = self.agents.keys().cloned().collect();
@@ -74,6 +88,7 @@ impl Touched {
         }
         for (name, before) in self.agents {
             agents.restore(&name, before);
+            doubtful.agents.insert(name);
         }
     }
 }

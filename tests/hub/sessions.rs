@@ -199,8 +199,9 @@ fn a_failed_commit_takes_back_every_change_to_sessions_and_nothing_else() {
             sim.request(2, used("a1:s", 10));
             sim.request(1, Request::SessionsDelete(SessionKey::new("a1:gone")));
             sim.request(2, used_once("a1:s", 10, "k"));
-            sim.store_fails().request(2, used("a1:s", 1)).store_recovers();
-            sim.stored().store = StoreMode::Prompt;
+            sim.store_fails().request(2, used("a1:s", 1));
+            sim.store = StoreMode::Prompt;
+            sim.show(&["Persist"]).store_recovers();
             sim.request(1, totals(None)).request(1, get("a1:s")).request(1, get("a1:gone"));
             sim.request(2, used_once("a1:s", 10, "k")).request(1, get("a1:s"));
         },
@@ -213,10 +214,11 @@ fn a_failed_commit_takes_back_every_change_to_sessions_and_nothing_else() {
             0s Respond(conn-2, r7, UNAVAILABLE "not stored: the gateway's store takes no writes right now" retry 1000)
             0s Respond(conn-2, r8, UNAVAILABLE "not stored: the gateway's store takes no writes right now" retry 1000)
             0s -- store recovers
-            0s -- stored
+            0s Persist(#7: put session a1:gone 2+1=3, 1, 100000000, delete session a1:new, put session a1:s 1+1=2, 1, 100000000, delete answer k)
             0s Respond(conn-1, r9, 2 sessions, 5 tokens, 2 messages, 200000000 billionths)
             0s Respond(conn-1, r10, session a1:s 1+1=2, 1, 100000000)
             0s Respond(conn-1, r11, session a1:gone 2+1=3, 1, 100000000)
+            0s Persist(#8: put answer k, put session a1:s 11+2=13, 2, 200000000)
             0s Respond(conn-2, r12, ok)
             0s Respond(conn-1, r13, session a1:s 11+2=13, 2, 200000000)
         "#]],
