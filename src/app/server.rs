@@ -34,6 +34,7 @@ use crate::shell::flusher::FlusherThread;
 use crate::shell::hub_thread::{HubThread, Inbound};
 use crate::shell::listener::{self, ConnectionLimits, Listener, ListenerSetup};
 use crate::shell::readiness::Readiness;
+use crate::shell::refusals::Refusals;
 use crate::shell::registry::Registry;
 use crate::shell::service::{GatewayService, OwnerService};
 use crate::shell::signals::{self, StopSignal};
@@ -194,6 +195,7 @@ fn shared(
         message_bytes_max: config.limits.message_bytes_max,
         readiness,
         device_auth_required: config.auth.device.enabled && config.auth.device.require_signature,
+        refusals: Refusals::default(),
     }
 }
 

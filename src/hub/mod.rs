@@ -32,7 +32,7 @@ mod journal;
 mod pairing;
 mod presence;
 mod rate_limit;
-mod refusal_log;
+pub mod refusal_log;
 mod refusals;
 mod registration;
 mod reports;

@@ -2,7 +2,8 @@
 //! minute as one number (`docs/protocol.md`, "Before authentication").
 //!
 //! So a peer that hammers the door fills no disk. Bounded: when the table is full, further
-//! addresses share one summary. Writes nothing itself. Called by `admission`.
+//! addresses share one summary. Writes nothing itself. Called by `admission`,
+//! and by `shell::refusals` for what never reaches the hub.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -11,8 +12,8 @@ use std::time::Instant;
 use crate::base::limits::{REFUSAL_SUMMARIES_MAX, REFUSAL_SUMMARY_INTERVAL};
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct RefusalLog {
+#[derive(Debug, Default)]
+pub struct RefusalLog {
     /// Refusals that were not reported one by one.
     unreported: BTreeMap<IpAddr, u64>,
     /// When each address is summarised: they all wait equally long.
@@ -23,16 +24,16 @@ pub(super) struct RefusalLog {
 
 /// Refusals that are reported as a number.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Summary {
+pub struct Summary {
     /// Whose; `None` for those that found no place of their own.
-    pub(super) address: Option<IpAddr>,
+    pub address: Option<IpAddr>,
     /// How many.
-    pub(super) count: u64,
+    pub count: u64,
 }
 
 impl RefusalLog {
     /// Counts a refusal; returns whether to report it by itself.
-    pub(super) fn refused(&mut self, now: Instant, address: IpAddr) -> bool {
+    pub fn refused(&mut self, now: Instant, address: IpAddr) -> bool {
         if let Some(count) = self.unreported.get_mut(&address) {
             *count += 1;
             return false;
@@ -46,12 +47,13 @@ impl RefusalLog {
         true
     }
 
+    /// When the next summary is due, if any.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.order.front().map(|(due, _)| *due)
     }
 
     /// The summaries that are due.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<Summary> {
+    pub fn due(&mut self, now: Instant) -> Vec<Summary> {
         let mut summaries = Vec::new();
         while let Some((_, address)) = self.order.pop_front_if(|(due, _)| *due <= now) {
             if let Some(count @ 1..) = self.unreported.remove(&address) {
@@ -64,6 +66,7 @@ impl RefusalLog {
         summaries
     }
 
+    /// Addresses that wait for their summary.
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }

@@ -281,9 +281,27 @@ pub fn write_health(out: &mut Vec<u8>, id: &str, ready: bool) {
     });
 }
 
-/// Appends the object of `status`, which is also the body of `/api/status`.
+/// Appends the object of `status`.
 pub fn write_status(out: &mut Vec<u8>, status: &Status) {
     let mut body = ObjectWriter::open(out);
+    push_status(&mut body, status);
+    body.close();
+}
+
+/// Appends the body of `/api/status`: the object of `status`, and how many connections ended for
+/// each close reason.
+pub fn write_status_page(out: &mut Vec<u8>, status: &Status, closed: &[(&'static str, u64)]) {
+    let mut body = ObjectWriter::open(out);
+    push_status(&mut body, status);
+    body.object("closed", |reasons| {
+        for (reason, count) in closed {
+            reasons.u64(reason, *count);
+        }
+    });
+    body.close();
+}
+
+fn push_status(body: &mut ObjectWriter<'_>, status: &Status) {
     body.str("version", &status.version).u64("uptimeMs", status.uptime_ms);
     body.object("connections", |connections| {
         connections.usize("operators", status.operators).usize("agents", status.agents);
@@ -295,7 +313,6 @@ pub fn write_status(out: &mut Vec<u8>, status: &Status) {
     body.object("store", |store| {
         store.bool("healthy", status.store_healthy);
     });
-    body.close();
 }
 
 fn write_page(out: &mut Vec<u8>, page: &LogsPage) {

@@ -12,7 +12,8 @@ use crossbeam_channel::{Sender, TrySendError};
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, RequestId};
 use crate::base::limits::{
-    ERROR_BUDGET, ERROR_BUDGET_REFILL, INBOUND_RETRY_AFTER_MS, REQUEST_BYTES_UNCOUNTED,
+    ERROR_BUDGET, ERROR_BUDGET_REFILL, INBOUND_RETRY_AFTER_MS, REFUSED_ORIGIN_GRACE,
+    REQUEST_BYTES_UNCOUNTED,
 };
 use crate::hub::input::{ConnectRequested, Input};
 use crate::protocol::connect::parse_first;
@@ -32,6 +33,7 @@ use crate::shell::hub_thread::Inbound;
 use crate::shell::link::{Class, Link, Outgoing};
 use crate::shell::peer::{Peer, Verdict};
 use crate::shell::readiness::Readiness;
+use crate::shell::refusals::Refusals;
 use crate::wire::frame::{self as ws, TextFrame};
 
 /// What all dialogues share.
@@ -53,6 +55,8 @@ pub struct Shared {
     pub readiness: Arc<Readiness>,
     /// Whether the challenge asks for a device.
     pub device_auth_required: bool,
+    /// Hears of peers that are refused here.
+    pub refusals: Refusals,
 }
 
 /// Where a dialogue stands.
@@ -75,6 +79,8 @@ pub struct Dialogue {
     conn: ConnId,
     context: PeerContext,
     nonce: String,
+    /// Why the peer's page is not allowed, if it is not; said in answer to its `connect`.
+    origin_refusal: Option<Refusal>,
     deadline: Instant,
     state: State,
     /// Whether the hub has heard of this connection and must hear of its end.
@@ -95,6 +101,7 @@ impl Dialogue {
             conn,
             context,
             nonce,
+            origin_refusal: None,
             deadline,
             state: State::Challenged,
             introduced: false,
@@ -110,7 +117,7 @@ impl Dialogue {
             Ok(connect) => connect,
             Err(refused) => return self.refuse_connect(link, &refused.id, *refused.refusal),
         };
-        if let Err(refusal) = self.shared.origins.check(&self.context) {
+        if let Some(refusal) = self.origin_refusal.take() {
             return self.refuse_connect(link, connect.id.as_str(), refusal);
         }
         let proof = device::prove(&connect, &self.nonce, clock::moment().unix_ms);
@@ -130,8 +137,26 @@ impl Dialogue {
     fn refuse_connect(&mut self, link: &Arc<Link>, id: &str, refusal: Refusal) -> Flow {
         let bytes = TextFrame::build(512, |out| frame::write_refusal(out, id, &refusal.error));
         link.queue(Outgoing { bytes, class: Class::Reply });
+        self.note_refusal(&refusal);
         self.state = State::Refused;
         Flow::Close(refusal.close)
+    }
+
+    fn note_refusal(&self, refusal: &Refusal) {
+        let code = refusal.error.details.as_ref().and_then(|details| details["code"].as_str());
+        let reason = code.unwrap_or(refusal.error.code.as_str());
+        self.shared.refusals.refused(self.context.address, self.conn, reason);
+    }
+
+    /// The time for the handshake is over.
+    fn too_late(&self) -> Flow {
+        match &self.origin_refusal {
+            Some(refusal) => {
+                self.note_refusal(refusal);
+                Flow::Close(refusal.close.clone())
+            }
+            None => Flow::Close(CloseReason::HandshakeTimeout),
+        }
     }
 
     /// The hub's verdict, waited for if it is still out; the peer may send requests without
@@ -236,7 +261,12 @@ impl Handler for Dialogue {
         let now = clock::moment();
         let challenge = device::challenge(&self.nonce, now.unix_ms, required);
         let bytes = ws::text(&challenge);
-        self.deadline = now.at + self.shared.handshake;
+        self.origin_refusal = self.shared.origins.check(&self.context).err();
+        let patience = match self.origin_refusal {
+            Some(_) => self.shared.handshake.min(REFUSED_ORIGIN_GRACE),
+            None => self.shared.handshake,
+        };
+        self.deadline = now.at + patience;
         link.queue(Outgoing { bytes, class: Class::Reply });
         Flow::Continue
     }
@@ -316,11 +346,14 @@ impl Handler for Dialogue {
                 self.keeps_answer = false;
                 Flow::Continue
             }
-            State::Challenged | State::Connecting(_) => Flow::Close(CloseReason::HandshakeTimeout),
+            State::Challenged | State::Connecting(_) => self.too_late(),
         }
     }
 
     fn closed(&mut self, reason: &CloseReason) {
+        if matches!(reason, CloseReason::HandshakeTimeout | CloseReason::PreauthTooLarge) {
+            self.shared.refusals.refused(self.context.address, self.conn, reason.name());
+        }
         if self.introduced {
             // The last word about this connection must arrive.
             let input = Input::Closed { conn: self.conn, reason: reason.clone() };

@@ -18,6 +18,7 @@ pub mod link;
 pub mod listener;
 pub mod peer;
 pub mod readiness;
+pub mod refusals;
 pub mod registry;
 pub mod service;
 pub mod signals;

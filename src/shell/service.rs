@@ -11,7 +11,7 @@ use crate::base::ids::ConnId;
 use crate::hub::effect::{Diagnostic, DiagnosticValue};
 use crate::protocol::device::encode_nonce;
 use crate::protocol::peer::{Headers, PeerContext, ProxyPolicy};
-use crate::protocol::reply::write_status;
+use crate::protocol::reply::write_status_page;
 use crate::shell::admission::Refusal;
 use crate::shell::connection::Service;
 use crate::shell::diagnostics;
@@ -48,7 +48,7 @@ impl Service for GatewayService {
             },
             "/api/status" => {
                 let mut body = Vec::new();
-                write_status(&mut body, &readiness.status());
+                write_status_page(&mut body, &readiness.status(), &self.shared.refusals.endings());
                 HttpResponse::new(200, "application/json; charset=utf-8", body)
             }
             _ => HttpResponse::text(404, "not found"),
@@ -77,6 +77,11 @@ impl Service for GatewayService {
     }
 
     fn ended(&self, conn: ConnId, peer: SocketAddr, reason: &CloseReason) {
+        let refusals = &self.shared.refusals;
+        refusals.ended(reason);
+        if *reason == CloseReason::HeadTimeout {
+            refusals.refused(peer.ip(), conn, reason.name());
+        }
         let fields = vec![
             ("conn", DiagnosticValue::Text(conn.to_string())),
             ("peer", DiagnosticValue::Text(peer.to_string())),

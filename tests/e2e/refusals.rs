@@ -1,9 +1,11 @@
 //! Every row of the table of connect errors: words, detail code and close code, plain and TLS.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use tungstenite::Message;
 
-use crate::kit::{Client, Connect, Device, Gateway, Refusal, SECRET};
+use crate::kit::{Client, Connect, Device, Gateway, PATIENCE, Refusal, SECRET, eventually};
 
 /// Each case plays on a gateway of its own, once plain and once over TLS.
 #[track_caller]
@@ -202,7 +204,7 @@ fn expired_device_token_alone_is_refused() {
         let device = Device::new();
         let hello = gateway.dial().open().admitted(&Connect::operator(&device));
         let token = hello["result"]["deviceToken"].as_str().unwrap();
-        crate::kit::eventually("the token expires", crate::kit::PATIENCE, || {
+        eventually("the token expires", PATIENCE, || {
             let mut client = gateway.dial().open();
             let response = client.connect(&Connect::device_token_alone(token));
             (response["ok"] == false).then(|| client.refusal(&response))
@@ -427,4 +429,38 @@ fn connection_over_the_limit_is_turned_away_and_the_others_live_on() {
         )
         .then_some(())
     });
+}
+
+#[test]
+fn page_that_is_not_allowed_and_says_nothing_is_closed_after_two_seconds() {
+    let gateway = Gateway::start();
+    let mut client = gateway.dial().origin("https://evil.example").open();
+    let began = Instant::now();
+    client.challenge();
+    let (code, text) = client.closed();
+    assert_eq!(code, 4001, "{text}");
+    assert!(text.starts_with("origin not allowed"), "{text}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn refusal_that_the_hub_never_hears_of_is_reported_once_per_minute_and_counted() {
+    let gateway = Gateway::setup().config("[gateway.limits]\nhandshakeSeconds = 1").start();
+    for _ in 0..3 {
+        gateway.dial().origin("https://evil.example").open().refused(&Connect::backend());
+    }
+    let mut silent = gateway.dial().open();
+    silent.challenge();
+    assert_eq!(silent.closed().0, 1008);
+    eventually("the endings are counted", PATIENCE, || {
+        let closed = gateway.http("GET", "/api/status").json()["closed"].clone();
+        (closed["refused"] == 3 && closed["handshake_timeout"] == 1).then_some(())
+    });
+    let said = gateway.diagnostics();
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("Connect refused")).collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    let line: Value = serde_json::from_str(lines[0]).unwrap();
+    assert_eq!(line["level"], "warn", "{line}");
+    assert_eq!(line["reason"], "CONTROL_UI_ORIGIN_NOT_ALLOWED", "{line}");
+    assert_eq!(line["peer"], "127.0.0.1", "{line}");
 }
