@@ -10,14 +10,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
 
 use super::announce;
 use super::check::load_tls;
 use super::config::Config;
 use super::config::error::{ConfigError, ConfigErrors};
 use super::error::StartError;
-use crate::base::limits::{END_GRACE, HUB_INBOX_MAX, STORE_REPORTS_MAX};
+use crate::base::limits::{END_GRACE, HUB_INBOX_MAX, STORE_REPORTS_MAX, WATCHDOG_INTERVAL};
 use crate::base::secret::Secret;
 use crate::hub::Hub;
 use crate::hub::input::Input;
@@ -39,6 +39,7 @@ use crate::shell::registry::Registry;
 use crate::shell::service::{GatewayService, OwnerService};
 use crate::shell::signals::{self, StopSignal};
 use crate::shell::store::{Store, StoreHandle, StoreReport};
+use crate::shell::watchdog::Watchdog;
 
 /// What the main thread waits for.
 enum Wake {
@@ -50,6 +51,15 @@ enum Wake {
     Gathered,
     /// The hub thread panicked: what it knows is not to be trusted any more.
     Broken,
+}
+
+/// What the main thread works with once everything runs.
+struct Running {
+    shared: Arc<Shared>,
+    listener: Listener,
+    control: ControlSocket,
+    watchdog: Watchdog,
+    ending: Ending,
 }
 
 /// Starts the gateway, runs it until it is told to stop, and stops it.
@@ -74,9 +84,10 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let flusher = FlusherThread::start().map_err(io_error("cannot start the flusher"))?;
     let registry = Registry::new();
     let inbound = Budget::new(limits.inbound_bytes_total);
-    let shared = shared(config, inbox.clone(), Arc::clone(&inbound), Arc::clone(&readiness));
+    let shared =
+        Arc::new(shared(config, inbox.clone(), Arc::clone(&inbound), Arc::clone(&readiness)));
     let service = Arc::new(GatewayService {
-        shared: Arc::new(shared),
+        shared: Arc::clone(&shared),
         proxies: ProxyPolicy {
             trusted: config.trusted_proxies.clone(),
             public_hosts: config.public_hosts.clone(),
@@ -91,20 +102,21 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
         registry: Arc::clone(&registry),
     };
     let gathered = wake.clone();
+    let watchdog = Watchdog::new(inbox.clone(), readiness);
     let ending = Ending::start(inbox, registry, move || drop(gathered.send(Wake::Gathered)))
         .map_err(io_error("cannot start the thread for the end"))?;
     let _signals = signals::watch(move |signal| drop(wake.send(Wake::Signal(signal))))
         .map_err(io_error("cannot listen for signals"))?;
     let owner = Arc::new(OwnerService(Arc::clone(&service)));
-    let mut control = ControlSocket::start(&config.state_dir, owner, &setup).map_err(io_error(
+    let control = ControlSocket::start(&config.state_dir, owner, &setup).map_err(io_error(
         format_args!("cannot listen on {}", config.state_dir.join(CONTROL_SOCKET).display()),
     ))?;
-    let mut listener =
+    let listener =
         Listener::start(socket, service, setup).map_err(io_error("cannot start the listener"))?;
     announce::listening(listener.address(), config, pairing_code.as_ref())
         .map_err(io_error("cannot say that the gateway listens"))?;
 
-    wait_and_stop(&woken, &ending, &readiness, &mut listener, &mut control)
+    wait_and_stop(&woken, Running { shared, listener, control, watchdog, ending })
 }
 
 /// How long the first commit may take before the port listens all the same, not ready.
@@ -116,16 +128,16 @@ const WAKES_MAX: usize = 8;
 /// Waits for the first signal, stops in order, and returns when everything is committed and
 /// closed; at once on a second signal, and in any case within `END_GRACE` of the first. Never waits
 /// for anything but the next thing to happen.
-fn wait_and_stop(
-    woken: &Receiver<Wake>,
-    ending: &Ending,
-    readiness: &Readiness,
-    listener: &mut Listener,
-    control: &mut ControlSocket,
-) -> Result<(), StartError> {
+fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), StartError> {
     let mut deadline = never();
+    let mut watch = tick(WATCHDOG_INTERVAL);
     loop {
         let wake = select! {
+            recv(watch) -> _ => {
+                running.watchdog.look();
+                running.shared.refusals.summarise();
+                continue;
+            }
             recv(woken) -> wake => wake.unwrap_or(Wake::Broken),
             recv(deadline) -> _ => return Err(StartError::Other(format!(
                 "did not stop within {} s, ended without waiting for the rest; \
@@ -137,15 +149,19 @@ fn wait_and_stop(
             Wake::Signal(StopSignal::Stop(signal)) => {
                 log::info!("{signal}: stopping");
                 deadline = after(END_GRACE);
-                readiness.drain();
-                listener.stop();
-                control.stop();
-                ending.ask("service restart".to_owned());
+                running.shared.readiness.drain();
+                running.listener.stop();
+                running.control.stop();
+                running.ending.ask("service restart".to_owned());
             }
             Wake::Signal(StopSignal::StopNow) => {
                 return Err(StartError::Other("stopped at once by a second signal".to_owned()));
             }
-            Wake::Finished(store) => ending.gather(store),
+            Wake::Finished(store) => {
+                // There is no hub to watch any more.
+                watch = never();
+                running.ending.gather(store);
+            }
             Wake::Gathered => return Ok(()),
             Wake::Broken => {
                 return Err(StartError::Other("the hub thread panicked; this is a bug".to_owned()));

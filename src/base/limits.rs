@@ -294,6 +294,10 @@ pub const STOP_COMMIT_GRACE: Duration = Duration::from_secs(5);
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
 const _: () =
     assert!(STOP_COMMIT_GRACE.as_millis() + CLOSE_GRACE.as_millis() < STOP_GRACE.as_millis());
+/// How often the main thread looks whether the hub makes progress: the hub's turns take
+/// milliseconds.
+pub const WATCHDOG_INTERVAL: Duration = Duration::from_secs(10);
+
 /// From the hub's end until connection threads that still live are left behind: those it never heard
 /// of are closed then, and have `CLOSE_GRACE`.
 pub const GATHER_GRACE: Duration = Duration::from_secs(4);

@@ -182,6 +182,7 @@ impl HubThread {
                 _ => None,
             };
             self.hub.handle(clock::moment(), input, effects);
+            self.readiness.progressed();
             for effect in effects.drain(..) {
                 match effect {
                     Effect::MeasureSilence(conns) => next = Some(measure(&self.peers, &conns)),

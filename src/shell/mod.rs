@@ -27,3 +27,4 @@ pub mod store;
 #[cfg(test)]
 pub(crate) mod test_dir;
 pub mod tls;
+pub mod watchdog;

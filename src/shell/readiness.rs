@@ -1,7 +1,8 @@
 //! What is told about the gateway without asking the hub: whether it is ready, and its counts.
 //!
-//! Written by the hub thread, read by connection threads. Decides nothing.
+//! Written by the hub thread and its watchdog, read by connection threads. Decides nothing.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ pub struct Readiness {
     started: Instant,
     state: Mutex<State>,
     decided: Condvar,
+    /// Inputs that the hub has handled.
+    progress: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -25,6 +28,8 @@ struct State {
     /// Why writes are refused, if they are.
     not_ready: Option<&'static str>,
     is_draining: bool,
+    /// The hub handles no inputs.
+    is_stuck: bool,
     status: Status,
 }
 
@@ -35,9 +40,15 @@ impl Readiness {
             is_starting: true,
             not_ready: Some("starting"),
             is_draining: false,
+            is_stuck: false,
             status: Status::default(),
         };
-        Self { started, state: Mutex::new(state), decided: Condvar::new() }
+        Self {
+            started,
+            state: Mutex::new(state),
+            decided: Condvar::new(),
+            progress: AtomicU64::new(0),
+        }
     }
 
     /// Ready, or why not.
@@ -71,7 +82,28 @@ impl Readiness {
     /// Why the gateway is not ready, if it is not.
     pub fn not_ready(&self) -> Option<&'static str> {
         let state = self.lock();
-        if state.is_draining { Some("draining") } else { state.not_ready }
+        if state.is_draining {
+            Some("draining")
+        } else if state.is_stuck {
+            Some("the hub makes no progress")
+        } else {
+            state.not_ready
+        }
+    }
+
+    /// The hub has handled an input.
+    pub fn progressed(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many inputs the hub has handled.
+    pub fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+
+    /// While the hub makes no progress, the gateway is not ready.
+    pub fn set_stuck(&self, is_stuck: bool) {
+        self.lock().is_stuck = is_stuck;
     }
 
     /// Takes over the hub's counts.

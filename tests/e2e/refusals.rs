@@ -421,13 +421,10 @@ fn connection_over_the_limit_is_turned_away_and_the_others_live_on() {
     }
     assert_eq!(first.request("ping", Value::Null)["ok"], true);
     second.leave();
-    crate::kit::eventually("the free place is taken", crate::kit::PATIENCE, || {
+    eventually("the free place is taken", PATIENCE, || {
         let mut third = gateway.dial().try_open().ok()?;
-        matches!(
-            third.hear(std::time::Instant::now() + crate::kit::PATIENCE),
-            Some(crate::kit::Heard::Frame(_))
-        )
-        .then_some(())
+        matches!(third.hear(Instant::now() + PATIENCE), Some(crate::kit::Heard::Frame(_)))
+            .then_some(())
     });
 }
 
