@@ -64,6 +64,7 @@ fn all_close_reasons() -> Vec<CloseReason> {
         Reason::BinaryFrame,
         Reason::MessageTooLarge,
         Reason::PreauthTooLarge,
+        Reason::MessageTimeout,
         Reason::ErrorBudgetSpent,
         Reason::SlowConsumer,
         Reason::HeartbeatTimeout,
@@ -87,6 +88,7 @@ fn all_close_reasons() -> Vec<CloseReason> {
             | Reason::BinaryFrame
             | Reason::MessageTooLarge
             | Reason::PreauthTooLarge
+            | Reason::MessageTimeout
             | Reason::ErrorBudgetSpent
             | Reason::SlowConsumer
             | Reason::HeartbeatTimeout

@@ -39,6 +39,8 @@ pub enum CloseReason {
     MessageTooLarge,
     /// A message over the limit before the handshake ended: 1009 `preauth payload too large`.
     PreauthTooLarge,
+    /// A message that was begun and not finished in time: 1008 `message timeout`.
+    MessageTimeout,
     /// Too many errors: 1008.
     ErrorBudgetSpent,
     /// Responses could not be delivered within the backlog limit: 1008 `slow consumer`.
@@ -71,7 +73,10 @@ impl CloseReason {
             Self::ProtocolViolation(_) => Some(1002),
             Self::BinaryFrame => Some(1003),
             Self::InvalidUtf8 => Some(1007),
-            Self::HandshakeTimeout | Self::ErrorBudgetSpent | Self::SlowConsumer => Some(1008),
+            Self::HandshakeTimeout
+            | Self::MessageTimeout
+            | Self::ErrorBudgetSpent
+            | Self::SlowConsumer => Some(1008),
             Self::MessageTooLarge | Self::PreauthTooLarge => Some(1009),
             Self::Bug => Some(1011),
             Self::ServerStopping => Some(1012),
@@ -92,6 +97,7 @@ impl CloseReason {
             Self::MessageTooLarge => "message too large".to_owned(),
             Self::PreauthTooLarge => "preauth payload too large".to_owned(),
             Self::HandshakeTimeout => "handshake timeout".to_owned(),
+            Self::MessageTimeout => "message timeout".to_owned(),
             Self::ErrorBudgetSpent => "too many errors".to_owned(),
             Self::SlowConsumer => "slow consumer".to_owned(),
             Self::HeartbeatTimeout => "heartbeat timeout".to_owned(),
@@ -129,6 +135,7 @@ impl CloseReason {
             Self::BinaryFrame => "binary_frame",
             Self::MessageTooLarge => "message_too_large",
             Self::PreauthTooLarge => "preauth_too_large",
+            Self::MessageTimeout => "message_timeout",
             Self::ErrorBudgetSpent => "error_budget_spent",
             Self::SlowConsumer => "slow_consumer",
             Self::HeartbeatTimeout => "heartbeat_timeout",

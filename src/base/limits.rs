@@ -250,6 +250,9 @@ pub const PREAUTH_CONNECTIONS_DEFAULT: usize = 1_000;
 pub const PREAUTH_BYTES_DEFAULT: usize = 64 * 1024;
 /// `messageBytes`: one message after it. The contract's number.
 pub const MESSAGE_BYTES_DEFAULT: usize = 25 * 1024 * 1024;
+/// From a message's first byte to its last: 25 MiB in this time are 3.5 Mbit/s. What an unfinished
+/// one holds is taken from `inboundBytesTotal`, so nobody may hold it for ever.
+pub const MESSAGE_TIME_MAX: Duration = Duration::from_secs(60);
 /// `backlogBytes`: what may wait for one peer. The contract's number.
 pub const BACKLOG_BYTES_DEFAULT: usize = 4 * 1024 * 1024;
 /// `inboundBytesTotal`: ten messages of the greatest size at once; 256 MiB.

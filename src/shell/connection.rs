@@ -16,13 +16,13 @@ mod input;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::ConnId;
-use crate::base::limits::{CAPACITY_RETRY_AFTER, CLOSE_DRAIN_BYTES_MAX};
+use crate::base::limits::{CAPACITY_RETRY_AFTER, CLOSE_DRAIN_BYTES_MAX, MESSAGE_TIME_MAX};
 use crate::shell::admission::Refusal;
 use crate::shell::budget::Permit;
 use crate::shell::clock;
@@ -56,6 +56,10 @@ pub trait Handler {
     fn message_bytes_max(&self) -> usize;
     /// How to close for a longer one.
     fn over_limit(&self) -> CloseReason;
+    /// How long a message may take from its first byte to its last.
+    fn message_time_max(&self) -> Duration {
+        MESSAGE_TIME_MAX
+    }
     /// When [`Handler::expired`] is to be called, if ever; asked before each wait.
     fn deadline(&self) -> Option<Instant>;
     /// The deadline has passed. On `Continue`, the deadline must have moved.
@@ -125,6 +129,7 @@ pub(crate) fn run<S: Service>(link: &Arc<Link>, service: &S, arrival: Arrival) -
         deadline: arrival.deadline,
         inbound: arrival.inbound,
         input: Input::new(),
+        message_due: None,
     };
     let mut handler = None;
     let served =
@@ -150,6 +155,8 @@ struct Connection<'a, S> {
     deadline: Instant,
     inbound: Permit,
     input: Input,
+    /// Until when the message that has begun must be whole.
+    message_due: Option<Instant>,
 }
 
 impl<S: Service> Connection<'_, S> {
@@ -283,18 +290,35 @@ impl<S: Service> Connection<'_, S> {
                 return CloseReason::OverCapacity { retry_after: CAPACITY_RETRY_AFTER };
             }
             self.link.flush();
+            if self.is_overdue(&decoder, handler.message_time_max()) {
+                return CloseReason::MessageTimeout;
+            }
             if let Err(reason) = self.next_bytes(handler) {
                 return reason;
             }
         }
     }
 
+    /// Notes when an unfinished message is due; whether that has passed.
+    fn is_overdue(&mut self, decoder: &Decoder, time_max: Duration) -> bool {
+        if decoder.held_bytes() == 0 {
+            self.message_due = None;
+            return false;
+        }
+        let now = clock::instant();
+        *self.message_due.get_or_insert(now + time_max) <= now
+    }
+
     /// Waits until bytes have arrived; serves the handler's deadline meanwhile.
     fn next_bytes(&mut self, handler: &mut S::Handler) -> Result<(), CloseReason> {
         loop {
-            let is_ready = self.input.wait(self.link, handler.deadline());
+            let deadline = handler.deadline().into_iter().chain(self.message_due).min();
+            let is_ready = self.input.wait(self.link, deadline);
             if let Some(reason) = self.link.closing() {
                 return Err(reason);
+            }
+            if !is_ready && self.message_due.is_some_and(|due| due <= clock::instant()) {
+                return Err(CloseReason::MessageTimeout);
             }
             if !is_ready {
                 if let Flow::Close(reason) = handler.expired(self.link) {
@@ -331,6 +355,9 @@ impl<S: Service> Connection<'_, S> {
                 Ok(None) => return None,
                 Err(violation) => return Some(violation.close_reason(handler.over_limit())),
             };
+            if matches!(message, Message::Text(_) | Message::Binary(_)) {
+                self.message_due = None;
+            }
             let flow = match message {
                 Message::Text(text) => handler.text(self.link, text),
                 Message::Binary(data) => handler.binary(self.link, data),

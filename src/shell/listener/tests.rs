@@ -85,6 +85,10 @@ impl Handler for Echoing {
     fn message_bytes_max(&self) -> usize {
         1 << 20
     }
+    fn message_time_max(&self) -> Duration {
+        MESSAGE_TIME
+    }
+
     fn over_limit(&self) -> CloseReason {
         CloseReason::MessageTooLarge
     }
@@ -108,6 +112,9 @@ struct Kit {
     cert: Option<CertificateDer<'static>>,
     _flusher: FlusherThread,
 }
+
+/// Short, so that a test can wait for it.
+const MESSAGE_TIME: Duration = Duration::from_secs(3);
 
 const LIMITS: ConnectionLimits = ConnectionLimits {
     connections: 50,
@@ -396,4 +403,31 @@ fn unfinished_messages_of_all_peers_share_one_budget() {
         retry_after: crate::base::limits::CAPACITY_RETRY_AFTER,
     });
     assert_eq!(kit.listener.inbound_bytes(), 0);
+}
+
+#[test]
+fn message_that_is_not_finished_in_time_ends_its_connection_whether_bytes_come_or_not() {
+    for trickles in [false, true] {
+        let kit = kit(LIMITS, false);
+        let (mut socket, _) = tungstenite::client("ws://localhost/ws", kit.dial()).unwrap();
+        assert_eq!(socket.read().unwrap(), Message::text("welcome"));
+        // Text of 1,000 bytes, masked with zeros, of which few come.
+        let began = b"\x81\xfe\x03\xe8\0\0\0\0x";
+        socket.get_mut().write_all(began).unwrap();
+        socket.get_mut().set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let deadline = clock::instant() + Duration::from_secs(20);
+        let closed = loop {
+            match socket.read() {
+                Ok(Message::Close(close)) => break close.unwrap(),
+                Ok(other) => panic!("{other:?}"),
+                Err(_) if trickles => drop(socket.get_mut().write_all(b"x")),
+                Err(_) => {}
+            }
+            assert!(clock::instant() < deadline, "still open");
+        };
+        assert_eq!(u16::from(closed.code), 1008);
+        drop(socket);
+        kit.expect_end(&CloseReason::MessageTimeout);
+        assert_eq!(kit.listener.inbound_bytes(), 0);
+    }
 }
