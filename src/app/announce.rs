@@ -51,7 +51,7 @@ pub(super) fn listening(
         "version": env!("CARGO_PKG_VERSION"),
     });
     console::write(io::stdout(), format!("{line}\n"))?;
-    console::write(io::stderr(), hints(reachable(address), is_tls, code))
+    console::write(io::stderr(), hints(reachable(address), config, code))
 }
 
 /// An address that a client on this machine can dial: 0.0.0.0 and [::] are none.
@@ -64,16 +64,30 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-fn hints(address: SocketAddr, is_tls: bool, code: Option<&Secret>) -> String {
+fn hints(address: SocketAddr, config: &Config, code: Option<&Secret>) -> String {
+    let is_tls = config.tls != TlsConfig::Off;
     let (http, ws) = if is_tls { ("https", "wss") } else { ("http", "ws") };
-    let insecure = if is_tls { " -k" } else { "" };
+    // Certificates made at home are not trusted by other programs unless they are told to.
+    let (curl, wscat) = if is_tls { ("curl -k", "wscat -n") } else { ("curl", "wscat") };
+    let program = std::env::current_exe()
+        .map_or_else(|_| "openclaw-gateway".to_owned(), |path| path.display().to_string());
+    let state_dir = config.state_dir.display();
     let mut hints = format!(
         "OpenClaw Gateway {} listens. Next, in another terminal:\n\
-         \x20 curl{insecure} {http}://{address}/health\n\
-         \x20 npx wscat -c {ws}://{address}        (README.md, \"Connect a client\")\n\
+         \x20 {curl} {http}://{address}/health\n\
+         \x20 {program} tail --state-dir {state_dir}\n\
          Mission Control: set its gateway address to {ws}://{address}\n",
         env!("CARGO_PKG_VERSION"),
     );
+    if config.auth.token.is_some() {
+        let readme = "with your token, as README.md shows under \"Connect a client\"";
+        hints.push_str(&format!("Any client: npx {wscat} -c {ws}://{address} ({readme})\n"));
+    } else {
+        hints.push_str(
+            "Clients without a device key need a shared token: start with \
+             OPENCLAW_GATEWAY_TOKEN=choose-your-own\n",
+        );
+    }
     if let Some(code) = code {
         hints.push_str(&format!(
             "No operator is registered yet. The first one on this machine is let in by its device \
@@ -88,19 +102,35 @@ fn hints(address: SocketAddr, is_tls: bool, code: Option<&Secret>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::args::Args;
+    use crate::app::config::Environment;
 
-    #[test]
-    fn the_hints_name_an_address_that_can_be_dialled() {
-        let hints = hints(reachable("0.0.0.0:8080".parse().unwrap()), false, None);
-        assert!(hints.contains("curl http://127.0.0.1:8080/health"), "{hints}");
-        assert!(!hints.contains("pairing code"));
+    fn config(text: &str) -> Config {
+        let path = std::path::Path::new("gateway.toml");
+        Config::from_text(path, text, &Args::default(), &Environment::default()).unwrap()
     }
 
     #[test]
-    fn the_pairing_code_is_shown_if_there_is_one() {
+    fn the_hints_name_an_address_that_can_be_dialled() {
+        let address = reachable("0.0.0.0:8080".parse().unwrap());
+        let hints = hints(address, &config(""), None);
+        assert!(hints.contains("curl http://127.0.0.1:8080/health"), "{hints}");
+        assert!(hints.contains("tail --state-dir ./state"), "{hints}");
+        assert!(hints.contains("OPENCLAW_GATEWAY_TOKEN"), "{hints}");
+        assert!(!hints.contains("pairing code") && !hints.contains("wscat"), "{hints}");
+    }
+
+    #[test]
+    fn the_hints_fit_what_is_configured() {
         let code = Secret::new("ABCDEFGHJK");
-        let hints = hints("[::1]:1".parse().unwrap(), true, Some(&code));
+        let config = config(
+            "[gateway.auth]\ntoken = \"a-token\"\n[gateway.tls]\nenabled = true\n\
+             certFile = \"c\"\nkeyFile = \"k\"\n",
+        );
+        let hints = hints("[::1]:1".parse().unwrap(), &config, Some(&code));
         assert!(hints.contains("curl -k https://[::1]:1/health"), "{hints}");
+        assert!(hints.contains("npx wscat -n -c wss://[::1]:1 "), "{hints}");
         assert!(hints.contains(": ABCDEFGHJK\n"), "{hints}");
+        assert!(!hints.contains("a-token"), "{hints}");
     }
 }

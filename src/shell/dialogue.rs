@@ -199,7 +199,9 @@ impl Dialogue {
                         "the gateway holds too many unhandled requests; retry",
                     );
                     let error = error.retry_after(INBOUND_RETRY_AFTER_MS);
-                    return self.refuse(link, &frame.id, &error);
+                    // The gateway's lack of room is no error of this peer's.
+                    answer_failure(link, &frame.id, &error);
+                    return Flow::Continue;
                 }
                 if !link.begin_request() {
                     return Flow::Continue;
@@ -227,8 +229,7 @@ impl Dialogue {
 
     /// Answers a bad request, and ends a peer that sends nothing else.
     fn refuse(&mut self, link: &Arc<Link>, id: &str, error: &ProtocolError) -> Flow {
-        let bytes = TextFrame::build(256, |out| frame::write_failure(out, id, error));
-        link.queue(Outgoing { bytes, class: Class::Control });
+        answer_failure(link, id, error);
         let now = clock::instant();
         let refill = (now - self.errors_at).as_secs_f64() * ERROR_BUDGET_REFILL;
         self.errors_left = (self.errors_left + refill).min(ERROR_BUDGET) - 1.0;
@@ -253,6 +254,11 @@ impl Dialogue {
         };
         if told { Flow::Continue } else { Flow::Close(CloseReason::ServerStopping) }
     }
+}
+
+fn answer_failure(link: &Link, id: &str, error: &ProtocolError) {
+    let bytes = TextFrame::build(256, |out| frame::write_failure(out, id, error));
+    link.queue(Outgoing { bytes, class: Class::Control });
 }
 
 impl Handler for Dialogue {
