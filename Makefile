@@ -20,10 +20,11 @@ run: ## Build and start on 127.0.0.1:8080 with its state in ./state; ARGS="…" 
 build: ## Build the release binary, target/release/openclaw-gateway
 	$(CARGO) build --release --locked
 
-test: ## Everything that guards a change: fmt, clippy, all tests, the quick conformance cases
+test: ## Everything that guards a change: fmt, clippy, all tests, quick conformance, interop
 	@mkdir -p $(TARGET_DIR) && rm -f $(SKIPPED)
 	$(MAKE) check
 	$(MAKE) conformance-quick
+	$(MAKE) interop
 	@$(MAKE) --no-print-directory skipped
 
 check: fmt clippy ## fmt, clippy and all tests, without what needs other people's programs
