@@ -15,7 +15,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build and start on 127.0.0.1:8080 with its state in ./state; ARGS="…" adds arguments
-	$(CARGO) run --release --locked -- --state-dir ./state $(ARGS)
+	@$(CARGO) run --release --locked -- --state-dir ./state $(ARGS)
 
 build: ## Build the release binary, target/release/openclaw-gateway
 	$(CARGO) build --release --locked
