@@ -54,7 +54,7 @@ pub(super) fn listening(
     console::write(io::stderr(), hints(reachable(address), config, code))
 }
 
-/// An address that a client on this machine can dial: 0.0.0.0 and [::] are none.
+/// An address that a client on this machine can dial: `0.0.0.0` and `[::]` are none.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

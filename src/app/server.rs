@@ -64,6 +64,11 @@ struct Running {
 
 /// Starts the gateway, runs it until it is told to stop, and stops it.
 pub(super) fn serve(config: &Config) -> Result<(), StartError> {
+    let (wake, woken) = bounded(WAKES_MAX);
+    let signalled = wake.clone();
+    // First of all, so that a stop that is asked for during the start is one.
+    let _signals = signals::watch(move |signal| drop(signalled.send(Wake::Signal(signal))))
+        .map_err(io_error("cannot listen for signals"))?;
     let readiness = Arc::new(Readiness::new(clock::instant()));
     let limits = connection_limits(config, &Machine::read().capacity())?;
     let tls = load_tls(&config.tls)?;
@@ -77,7 +82,6 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     getrandom::fill(&mut seed).map_err(no_randomness)?;
     let hub = Hub::new(policy, state, seed, clock::moment());
 
-    let (wake, woken) = bounded(WAKES_MAX);
     let (inbox, hub_inbox) = bounded(HUB_INBOX_MAX);
     start_hub(hub, store, hub_inbox, Arc::clone(&readiness), wake.clone())?;
     readiness.wait_for_start(clock::instant() + START_GRACE);
@@ -105,8 +109,6 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let watchdog = Watchdog::new(inbox.clone(), readiness);
     let ending = Ending::start(inbox, registry, move || drop(gathered.send(Wake::Gathered)))
         .map_err(io_error("cannot start the thread for the end"))?;
-    let _signals = signals::watch(move |signal| drop(wake.send(Wake::Signal(signal))))
-        .map_err(io_error("cannot listen for signals"))?;
     let owner = Arc::new(OwnerService(Arc::clone(&service)));
     let control = ControlSocket::start(&config.state_dir, owner, &setup).map_err(io_error(
         format_args!("cannot listen on {}", config.state_dir.join(CONTROL_SOCKET).display()),

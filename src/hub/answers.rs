@@ -1,4 +1,4 @@
-//! Idempotency: what was answered to which key (`docs/protocol.md`, "Idempotency").
+//! Idempotency: what was answered to which key (`docs/protocol.md`, "Methods").
 //!
 //! Owns the table in memory, with those who wait for an answer that is being made durable. Does
 //! not execute anything and does not write to disk (`commits`). A full table refuses new keys,

@@ -1,5 +1,5 @@
 //! Diagnostics of refused connects: the first of an address at once, the others of the same
-//! minute as one number (`docs/protocol.md`, "Before authentication").
+//! minute as one number (`docs/protocol.md`, "Refusals").
 //!
 //! So a peer that hammers the door fills no disk. Bounded: when the table is full, further
 //! addresses share one summary. Writes nothing itself. Called by `admission`,

@@ -12,8 +12,8 @@ use crossbeam_channel::{Sender, TrySendError};
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, RequestId};
 use crate::base::limits::{
-    ERROR_BUDGET, ERROR_BUDGET_REFILL, INBOUND_RETRY_AFTER_MS, REFUSED_ORIGIN_GRACE,
-    REQUEST_BYTES_UNCOUNTED,
+    CAPACITY_RETRY_AFTER, ERROR_BUDGET, ERROR_BUDGET_REFILL, INBOUND_RETRY_AFTER_MS,
+    REFUSED_ORIGIN_GRACE, REQUEST_BYTES_UNCOUNTED,
 };
 use crate::hub::input::{ConnectRequested, Input};
 use crate::protocol::connect::parse_first;
@@ -118,6 +118,11 @@ impl Dialogue {
             Err(refused) => return self.refuse_connect(link, &refused.id, *refused.refusal),
         };
         if let Some(refusal) = self.origin_refusal.take() {
+            return self.refuse_connect(link, connect.id.as_str(), refusal);
+        }
+        if self.shared.inbox.is_full() || self.shared.inbound.is_spent() {
+            // Those that are in go first; whoever is not yet comes back.
+            let refusal = Refusal::over_capacity(CAPACITY_RETRY_AFTER);
             return self.refuse_connect(link, connect.id.as_str(), refusal);
         }
         let proof = device::prove(&connect, &self.nonce, clock::moment().unix_ms);

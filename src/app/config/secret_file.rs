@@ -1,6 +1,6 @@
 //! Secrets in files: read once at the start, refused when every user of the machine could too.
 //!
-//! Called by `config`, for `tokenFile` and `passwordFile`, and by `app::tls` for the private key.
+//! Called by `config`, for `tokenFile` and `passwordFile`, and by `app::check` for the private key.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,6 +1,6 @@
 //! `logs.append {entries, idempotencyKey?}`: an agent's log entries, durable when answered.
 //!
-//! Seen live at once, answered when on disk (`docs/protocol.md`, "Reports").
+//! Seen live at once, answered when on disk (`docs/protocol.md`, "logs.append").
 
 use crate::base::ids::{ConnId, RequestId};
 use crate::base::limits::UNCOMMITTED_RETRY_AFTER;
