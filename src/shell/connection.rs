@@ -301,7 +301,7 @@ impl<S: Service> Connection<'_, S> {
 
     /// Notes when an unfinished message is due; whether that has passed.
     fn is_overdue(&mut self, decoder: &Decoder, time_max: Duration) -> bool {
-        if decoder.held_bytes() == 0 {
+        if !decoder.has_begun() {
             self.message_due = None;
             return false;
         }

@@ -132,6 +132,13 @@ impl Decoder {
         self.message_bytes_max = message_bytes_max;
     }
 
+    /// Whether some of a message, or of a frame, has arrived and the rest has not, even if that
+    /// takes no memory: a header's first byte, or a fragment without payload. Ask once
+    /// [`Decoder::next`] has given `None`.
+    pub fn has_begun(&self) -> bool {
+        self.header_len > 0 || self.frame.is_some() || self.assembly.is_some()
+    }
+
     /// Bytes of memory that the unfinished message takes.
     pub fn held_bytes(&self) -> usize {
         match &self.assembly {

@@ -172,3 +172,22 @@ fn memory_is_taken_as_bytes_arrive_and_given_back() {
     assert!(decoder.next(&mut [], &mut 0).unwrap().is_none());
     assert_eq!(decoder.held_bytes(), 0);
 }
+
+#[test]
+fn a_message_has_begun_from_its_first_byte_to_its_last() {
+    let mask = [0; 4];
+    // An empty first fragment, an empty last one, and a ping in between.
+    let first = [&[0x01, 0x80][..], &mask].concat();
+    let ping = [&[0x89, 0x80][..], &mask].concat();
+    let last = [&[0x80, 0x80][..], &mask].concat();
+    let mut decoder = Decoder::new(1_000);
+    assert!(!decoder.has_begun());
+    for (bytes, has_begun) in [(first, true), (ping, true), (last, false)] {
+        for (index, byte) in bytes.iter().enumerate() {
+            let mut input = [*byte];
+            let mut position = 0;
+            while decoder.next(&mut input, &mut position).unwrap().is_some() {}
+            assert_eq!(decoder.has_begun(), index + 1 < bytes.len() || has_begun);
+        }
+    }
+}
