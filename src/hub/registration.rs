@@ -1,5 +1,5 @@
 //! Registration: who is approved by signing, and who has to wait
-//! (`docs/protocol.md`, "Registration" and "Authority").
+//! (`docs/protocol.md`, "Registration" and "Credentials").
 //!
 //! Decides for every valid signature whether its device is known as it asks to be, becomes known
 //! at once, or waits for approval. Approval by a person is in `device_admin`.

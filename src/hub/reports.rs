@@ -1,5 +1,5 @@
 //! Reports: executed once, answered when what they change is on disk
-//! (`docs/protocol.md`, "Idempotency" and "Durable state").
+//! (`docs/protocol.md`, "Methods" and "Durable state").
 //!
 //! Owns the way that all reports share; what each changes is in its verb. A report is refused
 //! before anything changes, or it is accepted as a whole.
