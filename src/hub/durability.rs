@@ -33,7 +33,8 @@ impl Hub {
                 Waiter::Answer(key) => {
                     let Some((answer, askers)) = self.answers.stored(&key) else { continue };
                     for (conn, id) in askers {
-                        self.respond(conn, id, Ok(answer.reply()), effects);
+                        let reply = self.reply_of(now, answer.clone());
+                        self.respond(conn, id, reply, effects);
                     }
                 }
                 Waiter::Admission(admission) if self.is_unstored(&admission) => {
