@@ -147,7 +147,7 @@ impl Hub {
             device.state == DeviceState::Approved
                 && admission.key.is_none_or(|key| key == device.public_key)
                 && device.role == grant.role
-                && device.agent == grant.agent
+                && (grant.agent.is_none() || device.agent == grant.agent)
                 && device.scopes.contains(grant.scopes)
                 && token_lives
         });
