@@ -36,3 +36,4 @@ mod sessions;
 mod slow_peer;
 mod stop;
 mod stuck_output;
+mod tour;
