@@ -37,3 +37,4 @@ mod slow_peer;
 mod stop;
 mod stuck_output;
 mod tour;
+mod troubleshooting;

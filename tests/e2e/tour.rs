@@ -20,17 +20,18 @@ use crate::kit::{PATIENCE, TempDir, eventually};
 const MAKE: &str = "#!/bin/sh\n\
     test \"$*\" = run && exec target/release/openclaw-gateway --state-dir ./state --port \"$PORT\"\n";
 
-/// A block of the section: its marker, its language and its text.
-struct Block {
+/// A block: its marker, its language and its text.
+pub(crate) struct Block {
     marker: String,
-    language: String,
-    text: String,
+    pub(crate) language: String,
+    pub(crate) text: String,
 }
 
-fn blocks() -> Vec<Block> {
+/// The blocks of a section of the README.
+pub(crate) fn blocks(section: &str) -> Vec<Block> {
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let readme = std::fs::read_to_string(readme).unwrap();
-    let (_, section) = readme.split_once("\n## Five minutes\n").expect("the section");
+    let (_, section) = readme.split_once(&format!("\n## {section}\n")).expect("the section");
     let section = section.split("\n## ").next().unwrap();
     let (mut blocks, mut marker) = (Vec::new(), String::new());
     let mut open: Option<Block> = None;
@@ -142,7 +143,7 @@ impl Drop for Terminal {
 }
 
 /// Whether these lines stand somewhere in the text, one after the other.
-fn is_shown(expected: &str, text: &str) -> bool {
+pub(crate) fn is_shown(expected: &str, text: &str) -> bool {
     let lines = |text: &str| -> Vec<String> {
         text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     };
@@ -212,7 +213,7 @@ fn five_minutes_of_the_readme_work_as_printed() {
     let (mut gateway, mut watcher, mut output) = (None, None, None);
     let mut exports = String::new();
     let mut compared = 0;
-    for Block { marker, language, text } in blocks() {
+    for Block { marker, language, text } in blocks("Five minutes") {
         let text = text.replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"));
         let commands = format!("set -e\n{exports}{text}");
         let run = |port: &str| Terminal::run(dir.path(), port, &commands);
