@@ -99,7 +99,8 @@ fn keys_and_defaults_of_the_readme_are_those_of_the_example() {
         assert!(meaning.len() > 10, "{row}");
         for key in keys.split(", ") {
             let default = default_in_example(key.trim_matches('`'));
-            let default = default.map_or("none".to_owned(), |default| format!("`{default}`"));
+            let default =
+                default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
             assert_eq!(shown, default, "{key}");
         }
     }

@@ -22,6 +22,7 @@ mod control_socket;
 mod crash;
 mod devices;
 mod disk;
+mod documented;
 mod handshake_backend;
 mod handshake_mission_control;
 mod handshake_seed;
