@@ -60,6 +60,14 @@ text_id!(
     RequestId
 );
 text_id!(
+    /// A spawn: the record of a request that started a child process, `sp-` and 16 hex digits.
+    SpawnId
+);
+text_id!(
+    /// A run: one message to an agent until its final answer; the asker's idempotency key.
+    RunId
+);
+text_id!(
     /// A pending pairing request.
     PairingId
 );

@@ -10,6 +10,7 @@
 // A new variant of one of our enums has to be considered everywhere.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub mod child;
 pub mod effect;
 pub mod input;
 pub mod policy;
@@ -190,7 +191,7 @@ impl Hub {
             Input::StoreFailed { ticket: _, error } => self.store_failed(now, error, effects),
             Input::StoreRecovered => self.store_recovered(effects),
             Input::StopRequested { reason } => self.stop_requested(now, reason, effects),
-            Input::Tick => {}
+            Input::Child(_) | Input::Tick => {}
         }
         self.expire(now, effects);
         self.dispatch_commit(effects);

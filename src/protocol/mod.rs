@@ -34,6 +34,7 @@ mod json;
 pub mod log_entry;
 pub mod methods;
 pub mod origin;
+pub mod output_line;
 pub mod peer;
 mod readable;
 pub mod refusal;

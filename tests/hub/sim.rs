@@ -376,6 +376,7 @@ impl Sim {
             Effect::SetReady(state) => ("SetReady", format!("SetReady({state:?})")),
             Effect::Diagnose(line) => ("Diagnose", describe_diagnostic(line)),
             Effect::Stopped => ("Stopped", "Stopped".to_owned()),
+            Effect::Child(order) => ("Child", format!("Child {order:?}")),
         }
     }
 
