@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::ids::{AgentName, SessionKey, SpawnId};
 use crate::base::secret::Secret;
 use crate::protocol::output_line::OutputContent;
+pub use crate::protocol::output_line::OutputStream;
 
 /// What the hub wants of the shell.
 #[derive(Debug)]
@@ -214,13 +215,4 @@ pub struct OutputLine {
     pub stream: OutputStream,
     /// What it says.
     pub content: OutputContent,
-}
-
-/// The two streams of a child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputStream {
-    /// Level `info`, reports.
-    Stdout,
-    /// Level `warn`.
-    Stderr,
 }

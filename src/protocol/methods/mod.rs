@@ -323,6 +323,18 @@ impl Method {
         }
     }
 
+    /// Whether a started agent may also report it as a line of its output.
+    pub fn is_report(self) -> bool {
+        matches!(
+            self,
+            Self::LogsAppend
+                | Self::SessionUpdate
+                | Self::SessionUsage
+                | Self::AgentStatus
+                | Self::EventsPublish
+        )
+    }
+
     /// Who may call it.
     pub fn access(self) -> Access {
         TABLE
