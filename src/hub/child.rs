@@ -22,6 +22,7 @@ use crate::base::ids::{AgentName, SessionKey, SpawnId};
 use crate::base::secret::Secret;
 use crate::protocol::output_line::OutputContent;
 pub use crate::protocol::output_line::OutputStream;
+pub use crate::protocol::spawn::Exit;
 
 /// What the hub wants of the shell.
 #[derive(Debug)]
@@ -197,15 +198,6 @@ pub enum ChildNews {
         /// Whether it still ran, and was killed.
         was_running: bool,
     },
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Exit {
-    /// With this code.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
 }
 
 /// One line of output.

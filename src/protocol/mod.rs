@@ -44,4 +44,5 @@ pub mod request;
 pub mod safe_text;
 pub mod scope;
 pub mod session;
+pub mod spawn;
 mod speaker;

@@ -18,10 +18,12 @@ use crate::protocol::fields::{Invalid, Object, Place};
 use crate::protocol::frame::RequestFrame;
 use crate::protocol::hello::Grant;
 use crate::protocol::log_entry::{Level, LogDraft};
+use crate::protocol::methods::spawn::SpawnMethod;
 use crate::protocol::methods::{
     Method, agent_status, devices, events_publish, logs_append, logs_subscribe, logs_tail,
-    session_key, session_reports, sessions,
+    session_key, session_reports, sessions, spawn,
 };
+use crate::protocol::spawn::SpawnRequest;
 use crate::protocol::speaker::Speaker;
 
 /// A request whose frame, method, parameters and scope have been checked.
@@ -53,6 +55,8 @@ pub enum Request {
     SessionsReset(SessionKey),
     /// `sessions.delete`
     SessionsDelete(SessionKey),
+    /// `spawn`, `spawn.*`, `sessions_spawn`, `sessions_kill`
+    Spawn(Box<SpawnRequest>),
     /// What changes nothing.
     Read(Read),
 }
@@ -361,6 +365,7 @@ impl Called<'_> {
                 let params = self.members(&logs_subscribe::PARAMS)?;
                 Request::LogsSubscribe(logs_subscribe::read(&params)?)
             }
+            Method::Spawn(method) => Request::Spawn(Box::new(self.spawn(method)?)),
             Method::LogsAppend => self.logs_append()?,
             Method::SessionUpdate => {
                 let (params, once) = self.report(&session_reports::UPDATE)?;
@@ -382,6 +387,25 @@ impl Called<'_> {
             }
         };
         Ok(Call::Request(request))
+    }
+
+    fn spawn(&self, method: SpawnMethod) -> Result<SpawnRequest, Invalid> {
+        Ok(match method {
+            SpawnMethod::Spawn => {
+                let (params, once) = self.report(&spawn::SPAWN)?;
+                SpawnRequest::Spawn(Box::new(spawn::read_spawn(&params, once)?))
+            }
+            SpawnMethod::Template => {
+                let (params, once) = self.report(&spawn::TEMPLATE)?;
+                SpawnRequest::Template(Box::new(spawn::read_template(&params, once)?))
+            }
+            SpawnMethod::List => SpawnRequest::List,
+            SpawnMethod::Logs => {
+                spawn::read_logs(&self.members(&spawn::ID)?, &self.members(&logs_tail::PARAMS)?)?
+            }
+            SpawnMethod::Cancel => spawn::read_cancel(&self.members(&spawn::CANCEL)?)?,
+            SpawnMethod::KillSession => SpawnRequest::KillSession(self.key()?),
+        })
     }
 
     fn logs_append(&self) -> Result<Request, Invalid> {

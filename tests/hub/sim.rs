@@ -21,7 +21,7 @@ use openclaw_gateway::protocol::hello::Hello;
 use openclaw_gateway::protocol::log_entry::{Level, LogDraft};
 use openclaw_gateway::protocol::request::{Idempotency, LogFilter, LogsAppend, LogsTail, Request};
 
-use crate::describe::{describe_change, describe_diagnostic, describe_reply};
+use crate::describe::{describe_change, describe_diagnostic, describe_reply, describe_spawn};
 use crate::disk::apply;
 use crate::peers::{Peer, agent, operator};
 use crate::policies::policy;
@@ -432,6 +432,9 @@ impl Sim {
             Event::AgentStatus(agent) => {
                 let text = format!("agent {} {} {}", agent.name, agent.id, agent.status);
                 ("Agent", text)
+            }
+            Event::SpawnResult(shown) => {
+                ("Spawn", format!("spawn_result {}", describe_spawn(shown)))
             }
             Event::Published { kind, payload } => {
                 ("Published", format!("{} {payload}", kind.name()))
