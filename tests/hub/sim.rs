@@ -25,6 +25,7 @@ use crate::describe::{describe_change, describe_diagnostic, describe_reply, desc
 use crate::disk::apply;
 use crate::peers::{Peer, agent, operator};
 use crate::policies::policy;
+use crate::shell::{Shell, describe_order};
 
 /// How the store behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,7 @@ pub(crate) struct Sim {
     pub(crate) log: Vec<Effect>,
     requests: u64,
     reopened: bool,
+    pub(crate) shell: Shell,
 }
 
 impl Sim {
@@ -80,6 +82,7 @@ impl Sim {
             log: Vec::new(),
             requests: 0,
             reopened: false,
+            shell: Shell::default(),
         };
         sim.input(Input::Tick);
         sim
@@ -155,6 +158,10 @@ impl Sim {
                     if self.store == StoreMode::Prompt {
                         inputs.push(Input::Stored(self.write_disk()));
                     }
+                }
+                Effect::Child(order) => {
+                    let news = self.shell.perform(order);
+                    inputs.extend(news.into_iter().map(|news| Input::Child(Box::new(news))));
                 }
                 _ => {}
             }
@@ -323,6 +330,7 @@ impl Sim {
         }
         let (kind, text) = self.describe(effect);
         if self.shown.contains(kind) {
+            let text = self.with_spawn_names(text);
             self.line(&text);
         }
     }
@@ -376,7 +384,7 @@ impl Sim {
             Effect::SetReady(state) => ("SetReady", format!("SetReady({state:?})")),
             Effect::Diagnose(line) => ("Diagnose", describe_diagnostic(line)),
             Effect::Stopped => ("Stopped", "Stopped".to_owned()),
-            Effect::Child(order) => ("Child", format!("Child {order:?}")),
+            Effect::Child(order) => ("Child", format!("Child({})", describe_order(order))),
         }
     }
 
@@ -414,6 +422,20 @@ impl Sim {
 
     fn with_aliases(&self, text: String) -> String {
         self.names.iter().fold(text, |text, (id, name)| text.replace(id, name))
+    }
+
+    /// `sp-1` for the first spawn, and so on: by order of appearance.
+    fn with_spawn_names(&mut self, mut text: String) -> String {
+        let mut from = 0;
+        while let Some(at) = text[from..].find("sp-").map(|at| from + at) {
+            from = at + "sp-".len();
+            let end = (from + 16).min(text.len());
+            if end - from == 16 && text[from..end].bytes().all(|b| b.is_ascii_hexdigit()) {
+                let name = self.alias("sp-", &text[at..end].to_owned());
+                text.replace_range(at..end, &name);
+            }
+        }
+        text
     }
 
     fn describe_event(&mut self, event: &Event) -> (&'static str, String) {

@@ -53,6 +53,8 @@ pub(super) struct SpawnOrder {
     pub(super) program: Program,
     /// How long it may run, if that was asked for.
     pub(super) timeout: Option<Duration>,
+    /// The request that waits for an answer, if one does.
+    pub(super) asker: Option<Asker>,
 }
 
 /// What an agent's template is to do.
