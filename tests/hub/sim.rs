@@ -431,7 +431,7 @@ impl Sim {
             from = at + "sp-".len();
             let end = (from + 16).min(text.len());
             if end - from == 16 && text[from..end].bytes().all(|b| b.is_ascii_hexdigit()) {
-                let name = self.alias("sp-", &text[at..end].to_owned());
+                let name = self.alias("sp-", &text[at..end]);
                 text.replace_range(at..end, &name);
             }
         }
