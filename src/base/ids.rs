@@ -60,12 +60,32 @@ text_id!(
     RequestId
 );
 text_id!(
+    /// A spawn: the record of a request that started a child process, `sp-` and 16 hex digits.
+    SpawnId
+);
+text_id!(
+    /// A run: one message to an agent until its final answer; the asker's idempotency key.
+    RunId
+);
+text_id!(
     /// A pending pairing request.
     PairingId
 );
 
 /// A journal position. Grows; never used twice, not even after a crash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Cursor(pub u64);
 
 /// A commit that the hub asked the store for. Grows by one from commit to commit.

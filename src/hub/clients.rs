@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::base::ids::{AgentName, ConnId, DeviceId};
+use crate::base::ids::{AgentName, ConnId, DeviceId, SpawnId};
 use crate::protocol::hello::Grant;
 use crate::protocol::scope::Role;
 
@@ -20,6 +20,8 @@ pub(super) struct Client {
     pub(super) has_signed: bool,
     /// The round trip of its last heartbeat.
     pub(super) rtt: Option<Duration>,
+    /// The spawn whose credential let it in.
+    pub(super) spawn: Option<SpawnId>,
     /// Whether `Effect::Close` was emitted: nothing that it asks now could be answered.
     pub(super) closing: bool,
 }
@@ -86,6 +88,14 @@ impl Clients {
     pub(super) fn of_device(&self, device: &DeviceId) -> Vec<ConnId> {
         self.iter()
             .filter(|(_, client)| client.grant.device.as_ref() == Some(device) && !client.closing)
+            .map(|(conn, _)| conn)
+            .collect()
+    }
+
+    /// The open connections that a spawn's credential let in. Looks at every connection.
+    pub(super) fn of_spawn(&self, spawn: &SpawnId) -> Vec<ConnId> {
+        self.iter()
+            .filter(|(_, client)| client.spawn.as_ref() == Some(spawn) && !client.closing)
             .map(|(conn, _)| conn)
             .collect()
     }

@@ -16,11 +16,14 @@ use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
 
-use crate::base::ids::{AgentName, ConnId, Cursor, DeviceId, RequestId, SessionKey, Ticket};
+use crate::base::ids::{
+    AgentName, ConnId, Cursor, DeviceId, RequestId, SessionKey, SpawnId, Ticket,
+};
 use crate::hub::admission::Admission;
 use crate::hub::agents::Agents;
 use crate::hub::records::{AnswerKey, AnswerRecord, Change, DeviceRecord, TokenRecord};
 use crate::hub::sessions::Sessions;
+use crate::hub::spawns::table::Spawns;
 use crate::hub::touched::Touched;
 use crate::protocol::agent_status::AgentStatus;
 use crate::protocol::log_entry::LogRecord;
@@ -34,6 +37,9 @@ const RECORD_BYTES: usize = 512;
 /// What a session or an agent's status costs, as it was and as it is.
 const SESSION_BYTES: usize = 2 * 1024;
 
+/// What a spawn's record costs: a command and an error of some 4 KiB at most, the rest is short.
+const SPAWN_BYTES: usize = 2 * 1024;
+
 /// Who is answered when a commit is on disk.
 pub(super) enum Waiter {
     /// A report: its answer, or that it was taken back.
@@ -44,6 +50,10 @@ pub(super) enum Waiter {
     Admission(Box<Admission>),
     /// A request whose answer is known, and stands once everything so far is on disk.
     Reply { conn: ConnId, id: RequestId, reply: Reply },
+    /// A spawn that waits for a place.
+    SpawnQueued(SpawnId),
+    /// A launcher that waits for the word to go.
+    SpawnHeld(SpawnId),
 }
 
 /// Changes that become durable together.
@@ -176,6 +186,13 @@ impl Commits {
         }
     }
 
+    /// A spawn changes.
+    pub(super) fn touch_spawn(&mut self, id: &SpawnId) {
+        if self.gathering.touched.spawn(id) {
+            self.gathering.bytes += SPAWN_BYTES;
+        }
+    }
+
     /// A deletion that may wait, and that may be lost: what it deletes has no effect any more and
     /// is found again at the next start.
     pub(super) fn lazily(&mut self, change: Change) {
@@ -217,12 +234,13 @@ impl Commits {
         &mut self,
         sessions: &Sessions,
         agents: &Agents,
+        spawns: &Spawns,
     ) -> (Ticket, Vec<Change>) {
         assert!(self.wants_dispatch(), "one commit at a time, and none for nothing");
         self.last_ticket = Ticket(self.last_ticket.0 + 1);
         let mut batch = mem::take(&mut self.gathering);
         let mut changes = mem::take(&mut batch.changes);
-        changes.extend(batch.touched.changes(sessions, agents));
+        changes.extend(batch.touched.changes(sessions, agents, spawns));
         changes.append(&mut self.lazy);
         changes.extend(self.unwanted.iter().cloned());
         self.unwanted_in_flight = self.unwanted.len();

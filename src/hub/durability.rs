@@ -5,7 +5,9 @@
 //! registrations of a failed commit are forgotten and refused; the tokens and revocations stay,
 //! and go to the disk when it takes writes again.
 
-use crate::base::ids::Ticket;
+use std::collections::BTreeSet;
+
+use crate::base::ids::{SpawnId, Ticket};
 use crate::base::limits::RESTART_EXPECTED;
 use crate::base::time::Moment;
 use crate::hub::admission::Admission;
@@ -37,6 +39,8 @@ impl Hub {
                         self.respond(conn, id, reply, effects);
                     }
                 }
+                Waiter::SpawnQueued(id) => self.spawn_queued(&id, effects),
+                Waiter::SpawnHeld(id) => self.spawn_held(&id, effects),
                 Waiter::Admission(admission) if self.is_unstored(&admission) => {
                     // Its device changed once more while its commit ran.
                     self.commits.wait(Waiter::Admission(admission));
@@ -93,6 +97,9 @@ impl Hub {
                         self.respond(conn, id, Err(Box::new(refusals::not_stored())), effects);
                     }
                     self.commits.after_recovery(Change::DeleteAnswer(key));
+                }
+                Waiter::SpawnQueued(id) | Waiter::SpawnHeld(id) => {
+                    self.spawn_not_stored(now, &id, effects);
                 }
                 Waiter::Admission(admission) => admissions.push(admission),
             }
@@ -179,7 +186,7 @@ impl Hub {
     }
 
     /// Applies `Input::StoreRecovered`.
-    pub(super) fn store_recovered(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn store_recovered(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.commits.is_healthy() {
             return;
         }
@@ -198,6 +205,7 @@ impl Hub {
         for name in doubtful.agents {
             self.commits.touch_agent(&name, self.agents.get(&name));
         }
+        self.save_doubtful_spawns(now, doubtful.spawns);
         for hash in self.tokens.take_unsaved() {
             match self.tokens.get(&hash) {
                 Some(record) => self.commits.put_token(record),
@@ -205,6 +213,17 @@ impl Hub {
             }
         }
         self.save_devices();
+    }
+
+    /// Writes what has happened to spawns meanwhile.
+    fn save_doubtful_spawns(&mut self, now: Moment, spawns: BTreeSet<SpawnId>) {
+        for id in spawns {
+            self.commits.touch_spawn(&id);
+            let ended = self.spawns.record(&id).filter(|record| record.status.is_terminal());
+            if let Some(session) = ended.map(|record| record.session.clone()) {
+                self.close_session(now, &session);
+            }
+        }
     }
 
     /// Puts the records that differ from the disk into the next commit.
@@ -238,7 +257,7 @@ impl Hub {
         if let Some(oldest_kept) = self.journal.take_trim() {
             self.commits.trim_journal(oldest_kept);
         }
-        let (ticket, changes) = self.commits.dispatch(&self.sessions, &self.agents);
+        let (ticket, changes) = self.commits.dispatch(&self.sessions, &self.agents, &self.spawns);
         effects.push(Effect::Persist { ticket, changes });
     }
 }

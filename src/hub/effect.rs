@@ -2,6 +2,7 @@
 
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, RequestId, Ticket};
+use crate::hub::child::ChildOrder;
 use crate::hub::records::Change;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::event::Event;
@@ -69,6 +70,8 @@ pub enum Effect {
     },
     /// Whether the store takes writes (`/readyz`).
     SetReady(Result<(), &'static str>),
+    /// Something to do with a child process.
+    Child(Box<ChildOrder>),
     /// Write one line of diagnostics.
     Diagnose(Diagnostic),
     /// All connections are gone and everything is committed: the process may end.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, RequestId, Ticket};
+use crate::hub::child::ChildNews;
 use crate::protocol::connect::Connect;
 use crate::protocol::device::DeviceProof;
 use crate::protocol::peer::PeerContext;
@@ -58,6 +59,8 @@ pub enum Input {
         /// Why, for the `shutdown` event.
         reason: String,
     },
+    /// Something happened to a child process.
+    Child(Box<ChildNews>),
     /// Nothing but time has passed.
     Tick,
 }

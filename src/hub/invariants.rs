@@ -13,6 +13,10 @@ impl Hub {
     pub fn broken_invariant(&self) -> Option<&'static str> {
         let limits = &self.policy.limits;
         let open = self.clients.iter().filter(|(_, client)| !client.closing).count();
+        let spawn = &self.policy.spawn;
+        if let Err(name) = self.spawns.check(spawn.concurrent_max, spawn.queued_max) {
+            return Some(name);
+        }
         let checks = [
             (self.devices.len() <= DEVICES_MAX, "the devices are bounded"),
             (

@@ -248,6 +248,7 @@ fn perform(
             diagnostics::diagnose(&diagnostic);
             None
         }
+        Effect::Child(_) => None,
         Effect::MeasureSilence(_) | Effect::Stopped => {
             unreachable!("handled by the hub thread itself")
         }

@@ -8,6 +8,7 @@ use openclaw_gateway::protocol::agent_status::AgentLine;
 use openclaw_gateway::protocol::devices::DeviceReply;
 use openclaw_gateway::protocol::reply::Reply;
 use openclaw_gateway::protocol::session::Session;
+use openclaw_gateway::protocol::spawn::{SpawnReply, SpawnShown};
 
 pub(crate) fn describe_reply(reply: &Reply) -> String {
     match reply {
@@ -69,7 +70,37 @@ pub(crate) fn describe_reply(reply: &Reply) -> String {
         Reply::ModelsList => "no models".to_owned(),
         Reply::LastHeartbeat(ts) => format!("last heartbeat {ts:?}"),
         Reply::Devices(reply) => describe_device_reply(reply),
+        Reply::Spawn(reply) => describe_spawn_reply(reply),
     }
+}
+
+fn describe_spawn_reply(reply: &SpawnReply) -> String {
+    match reply {
+        SpawnReply::Spawned(shown) => format!("spawned {}", describe_spawn(shown)),
+        SpawnReply::TemplateSpawned { shown, session } => {
+            format!("spawned {} in {session}", describe_spawn(shown))
+        }
+        SpawnReply::Cancelled(shown) => format!("cancelling {}", describe_spawn(shown)),
+        SpawnReply::SessionKilled { session, spawns } => format!("killing {spawns} of {session}"),
+        SpawnReply::List(lines) => {
+            let lines: Vec<_> = lines.iter().map(|line| describe_spawn(&line.shown)).collect();
+            format!("spawns [{}]", lines.join("; "))
+        }
+    }
+}
+
+pub(crate) fn describe_spawn(shown: &SpawnShown) -> String {
+    let mut text = format!("{} {} {}", shown.request, shown.spawn, shown.status);
+    if let Some(pid) = shown.pid {
+        write!(text, " pid {pid}").unwrap();
+    }
+    if let Some(exit) = shown.exit {
+        write!(text, " {exit:?}").unwrap();
+    }
+    if let Some(error) = &shown.error {
+        write!(text, " {error:?}").unwrap();
+    }
+    text
 }
 
 fn describe_device_reply(reply: &DeviceReply) -> String {
@@ -128,6 +159,8 @@ pub(crate) fn describe_change(change: &Change) -> String {
         Change::PutSession(session) => format!("put session {}", describe_session(session)),
         Change::DeleteSession(key) => format!("delete session {key}"),
         Change::PutAgent(agent) => format!("put agent {}", agent.name),
+        Change::PutSpawn(spawn) => format!("put spawn {} {}", spawn.id, spawn.status),
+        Change::DeleteSpawn(id) => format!("delete spawn {id}"),
         Change::DeleteAgent(name) => format!("delete agent {name}"),
     }
 }

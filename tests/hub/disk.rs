@@ -39,5 +39,10 @@ pub(crate) fn apply(disk: &mut DurableState, change: Change) {
             disk.agents.push(agent);
         }
         Change::DeleteAgent(name) => disk.agents.retain(|other| other.name != name),
+        Change::PutSpawn(spawn) => {
+            disk.spawns.retain(|other| other.id != spawn.id);
+            disk.spawns.push(*spawn);
+        }
+        Change::DeleteSpawn(id) => disk.spawns.retain(|other| other.id != id),
     }
 }

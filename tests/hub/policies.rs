@@ -6,7 +6,7 @@ use openclaw_gateway::base::ids::UserName;
 use openclaw_gateway::base::secret::Secret;
 use openclaw_gateway::hub::policy::{
     AuthPolicy, HeartbeatPolicy, HubLimits, Policy, RateLimitPolicy, Registration, SecretKind,
-    SecretWithoutDevice, SharedSecret,
+    SecretWithoutDevice, SharedSecret, SpawnPolicy,
 };
 use openclaw_gateway::protocol::scope::ScopeSet;
 
@@ -40,6 +40,7 @@ pub(crate) fn policy() -> Policy {
             message_bytes_max: 25 * 1024 * 1024,
             backlog_bytes_max: 4 * 1024 * 1024,
         },
+        spawn: SpawnPolicy::default(),
     }
 }
 

@@ -21,10 +21,11 @@ use openclaw_gateway::protocol::hello::Hello;
 use openclaw_gateway::protocol::log_entry::{Level, LogDraft};
 use openclaw_gateway::protocol::request::{Idempotency, LogFilter, LogsAppend, LogsTail, Request};
 
-use crate::describe::{describe_change, describe_diagnostic, describe_reply};
+use crate::describe::{describe_change, describe_diagnostic, describe_reply, describe_spawn};
 use crate::disk::apply;
 use crate::peers::{Peer, agent, operator};
 use crate::policies::policy;
+use crate::shell::{Shell, describe_order};
 
 /// How the store behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,7 @@ pub(crate) struct Sim {
     pub(crate) log: Vec<Effect>,
     requests: u64,
     reopened: bool,
+    pub(crate) shell: Shell,
 }
 
 impl Sim {
@@ -80,6 +82,7 @@ impl Sim {
             log: Vec::new(),
             requests: 0,
             reopened: false,
+            shell: Shell::default(),
         };
         sim.input(Input::Tick);
         sim
@@ -155,6 +158,10 @@ impl Sim {
                     if self.store == StoreMode::Prompt {
                         inputs.push(Input::Stored(self.write_disk()));
                     }
+                }
+                Effect::Child(order) => {
+                    let news = self.shell.perform(order);
+                    inputs.extend(news.into_iter().map(|news| Input::Child(Box::new(news))));
                 }
                 _ => {}
             }
@@ -323,6 +330,7 @@ impl Sim {
         }
         let (kind, text) = self.describe(effect);
         if self.shown.contains(kind) {
+            let text = self.with_spawn_names(text);
             self.line(&text);
         }
     }
@@ -376,6 +384,7 @@ impl Sim {
             Effect::SetReady(state) => ("SetReady", format!("SetReady({state:?})")),
             Effect::Diagnose(line) => ("Diagnose", describe_diagnostic(line)),
             Effect::Stopped => ("Stopped", "Stopped".to_owned()),
+            Effect::Child(order) => ("Child", format!("Child({})", describe_order(order))),
         }
     }
 
@@ -415,6 +424,20 @@ impl Sim {
         self.names.iter().fold(text, |text, (id, name)| text.replace(id, name))
     }
 
+    /// `sp-1` for the first spawn, and so on: by order of appearance.
+    fn with_spawn_names(&mut self, mut text: String) -> String {
+        let mut from = 0;
+        while let Some(at) = text[from..].find("sp-").map(|at| from + at) {
+            from = at + "sp-".len();
+            let end = (from + 16).min(text.len());
+            if end - from == 16 && text[from..end].bytes().all(|b| b.is_ascii_hexdigit()) {
+                let name = self.alias("sp-", &text[at..end]);
+                text.replace_range(at..end, &name);
+            }
+        }
+        text
+    }
+
     fn describe_event(&mut self, event: &Event) -> (&'static str, String) {
         match event {
             Event::Log(record) => ("Log", format!("log {} {}", record.cursor.0, record.draft.body)),
@@ -431,6 +454,9 @@ impl Sim {
             Event::AgentStatus(agent) => {
                 let text = format!("agent {} {} {}", agent.name, agent.id, agent.status);
                 ("Agent", text)
+            }
+            Event::SpawnResult(shown) => {
+                ("Spawn", format!("spawn_result {}", describe_spawn(shown)))
             }
             Event::Published { kind, payload } => {
                 ("Published", format!("{} {payload}", kind.name()))

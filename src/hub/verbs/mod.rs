@@ -14,5 +14,6 @@ mod logs_tail;
 mod node_list;
 mod session_reports;
 mod sessions;
+pub(super) mod spawn;
 mod status;
 mod system_presence;

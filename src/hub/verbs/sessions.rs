@@ -7,7 +7,7 @@ use crate::base::ids::{AgentName, ConnId, RequestId, SessionKey};
 use crate::base::time::Moment;
 use crate::hub::answers::Answer;
 use crate::hub::effect::Effect;
-use crate::hub::reports::Asked;
+use crate::hub::reports::{Asked, From};
 use crate::hub::verbs::session_reports::set_text;
 use crate::hub::{Hub, refusals};
 use crate::protocol::error::ProtocolError;
@@ -45,7 +45,7 @@ impl Hub {
         effects: &mut Vec<Effect>,
     ) {
         let SessionsPatch { key, label, model, thinking, verbose, reasoning, idempotency } = patch;
-        let asked = Asked { conn, id, method: "sessions.patch" };
+        let asked = Asked { from: From::Peer { conn, id }, method: "sessions.patch" };
         self.report(now, asked, idempotency, effects, |hub, _| {
             hub.change_session(key, |session| {
                 set_text(&mut session.label, label);
@@ -66,7 +66,7 @@ impl Hub {
         named: SessionNamed,
         effects: &mut Vec<Effect>,
     ) {
-        let asked = Asked { conn, id, method: "sessions.reset" };
+        let asked = Asked { from: From::Peer { conn, id }, method: "sessions.reset" };
         self.report(now, asked, named.idempotency, effects, |hub, _| {
             hub.change_session(named.key, |session| {
                 let new = Session::new(session.key.clone(), now.unix_ms);
@@ -107,7 +107,7 @@ impl Hub {
         effects: &mut Vec<Effect>,
     ) {
         let SessionNamed { key, idempotency } = named;
-        let asked = Asked { conn, id, method: "sessions.delete" };
+        let asked = Asked { from: From::Peer { conn, id }, method: "sessions.delete" };
         self.report(now, asked, idempotency, effects, |hub, _| {
             hub.writable(0)?;
             let removed = hub.sessions.remove(&key);

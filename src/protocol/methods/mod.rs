@@ -7,6 +7,7 @@
 use crate::protocol::devices::DeviceMethod;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::hello::Grant;
+use crate::protocol::methods::spawn::SpawnMethod;
 use crate::protocol::scope::{Role, ScopeSet};
 
 pub(super) mod agent_status;
@@ -18,6 +19,7 @@ pub(super) mod logs_tail;
 pub(super) mod session_key;
 pub(super) mod session_reports;
 pub(super) mod sessions;
+pub mod spawn;
 
 /// A method. `connect` is none: it exists only before admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +38,8 @@ pub enum Method {
     LogsAppend,
     /// `device.pair.*`, `device.token.*`, `auth.rateLimit.clear`
     Devices(DeviceMethod),
+    /// `spawn`, `spawn.*`, `sessions_spawn`, `sessions_kill`
+    Spawn(SpawnMethod),
     /// `session.update`
     SessionUpdate,
     /// `session.usage`
@@ -93,7 +97,7 @@ struct Row {
 }
 
 /// `ping` stands first: it is the most frequent, and rows are compared in order.
-const TABLE: [Row; 32] = [
+const TABLE: [Row; 38] = [
     Row { method: Method::Ping, name: "ping", aliases: &[], access: Access::Everyone },
     Row {
         method: Method::LogsAppend,
@@ -172,6 +176,42 @@ const TABLE: [Row; 32] = [
         method: Method::Devices(DeviceMethod::ClearRateLimit),
         name: "auth.rateLimit.clear",
         aliases: &[],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::Spawn),
+        name: "spawn",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::Template),
+        name: "sessions_spawn",
+        aliases: &["sessions.spawn"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::List),
+        name: "spawn.list",
+        aliases: &["spawn_list"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::Logs),
+        name: "spawn.logs",
+        aliases: &["spawn_logs"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::Cancel),
+        name: "spawn.cancel",
+        aliases: &["spawn_cancel"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::KillSession),
+        name: "sessions_kill",
+        aliases: &["sessions.kill"],
         access: Access::Scope(ScopeSet::ADMIN),
     },
     Row {
@@ -303,6 +343,7 @@ impl Method {
             Self::LogsTail => "logs.tail",
             Self::LogsAppend => "logs.append",
             Self::Devices(method) => method.name(),
+            Self::Spawn(method) => method.name(),
             Self::SessionUpdate => "session.update",
             Self::SessionUsage => "session.usage",
             Self::AgentStatus => "agent.status",
@@ -321,6 +362,18 @@ impl Method {
             Self::ModelsList => "models.list",
             Self::LastHeartbeat => "last-heartbeat",
         }
+    }
+
+    /// Whether a started agent may also report it as a line of its output.
+    pub fn is_report(self) -> bool {
+        matches!(
+            self,
+            Self::LogsAppend
+                | Self::SessionUpdate
+                | Self::SessionUsage
+                | Self::AgentStatus
+                | Self::EventsPublish
+        )
     }
 
     /// Who may call it.

@@ -9,6 +9,7 @@
 //! | `answers` | `["user","method","key"]` as JSON | `AnswerRecord` as JSON |
 //! | `sessions` | session key | `Session` as JSON |
 //! | `agents` | agent's name | `AgentStatus` as JSON |
+//! | `spawns` | spawn id | `SpawnRecord` as JSON |
 //! | `probe` | name | filler; see `worker` |
 //!
 //! Owns no thread and no file: it is given a transaction. Called by `worker` and `database`.
@@ -32,6 +33,7 @@ const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("toke
 const ANSWERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("answers");
 const SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sessions");
 const AGENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("agents");
+const SPAWNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("spawns");
 const PROBE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("probe");
 
 const CURSORS_RESERVED: &str = "cursors_reserved";
@@ -49,6 +51,12 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), StoreError> {
 pub(super) fn add_sessions(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(SESSIONS)?;
     transaction.open_table(AGENTS)?;
+    Ok(())
+}
+
+/// From schema version 2 to 3: agents at work.
+pub(super) fn add_work(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    transaction.open_table(SPAWNS)?;
     Ok(())
 }
 
@@ -94,6 +102,7 @@ pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
         answers: load_json("answers", &transaction.open_table(ANSWERS)?, |key| key.to_owned())?,
         sessions: load_json("sessions", &transaction.open_table(SESSIONS)?, |key| key.to_owned())?,
         agents: load_json("agents", &transaction.open_table(AGENTS)?, |name| name.to_owned())?,
+        spawns: load_json("spawns", &transaction.open_table(SPAWNS)?, |id| id.to_owned())?,
     })
 }
 
@@ -105,6 +114,7 @@ struct Tables<'t> {
     answers: Table<'t, &'static str, &'static [u8]>,
     sessions: Table<'t, &'static str, &'static [u8]>,
     agents: Table<'t, &'static str, &'static [u8]>,
+    spawns: Table<'t, &'static str, &'static [u8]>,
     /// One buffer for all journal entries of a commit.
     bytes: Vec<u8>,
 }
@@ -119,6 +129,7 @@ impl<'t> Tables<'t> {
             answers: transaction.open_table(ANSWERS)?,
             sessions: transaction.open_table(SESSIONS)?,
             agents: transaction.open_table(AGENTS)?,
+            spawns: transaction.open_table(SPAWNS)?,
             bytes: Vec::new(),
         })
     }
@@ -166,6 +177,12 @@ impl<'t> Tables<'t> {
             }
             Change::DeleteAgent(name) => {
                 self.agents.remove(name.as_str())?;
+            }
+            Change::PutSpawn(spawn) => {
+                self.spawns.insert(spawn.id.as_str(), encode(&**spawn)?.as_slice())?;
+            }
+            Change::DeleteSpawn(id) => {
+                self.spawns.remove(id.as_str())?;
             }
         }
         Ok(())

@@ -234,8 +234,8 @@ fn sync(database: &Database) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
-/// Whether even relaxed durability waits for the disk: a cursor must never be used twice, and a
-/// revoked device must not come back.
+/// Whether even relaxed durability waits for the disk: a cursor must never be used twice, a revoked
+/// device must not come back, and no program may run that a crash would make us forget.
 fn needs_sync(change: &Change) -> bool {
     match change {
         Change::AppendLog(_)
@@ -246,12 +246,15 @@ fn needs_sync(change: &Change) -> bool {
         | Change::PutSession(_)
         | Change::DeleteSession(_)
         | Change::PutAgent(_)
-        | Change::DeleteAgent(_) => false,
+        | Change::DeleteAgent(_)
+        | Change::DeleteSpawn(_) => false,
         Change::ReserveCursors(_)
         | Change::PutDevice(_)
         | Change::DeleteDevice(_)
         | Change::PutToken(_)
-        | Change::DeleteToken(_) => true,
+        | Change::DeleteToken(_)
+        // No program runs that could be forgotten.
+        | Change::PutSpawn(_) => true,
     }
 }
 
@@ -262,6 +265,8 @@ fn size(change: &Change) -> usize {
         Change::AppendLog(record) => record.draft.body.len() + FLAT,
         // Their texts have small bounds, and most are a few words.
         Change::PutSession(_) | Change::PutAgent(_) => 2 * FLAT,
+        // An error and a command may have some KiB, and seldom do.
+        Change::PutSpawn(_) => 4 * FLAT,
         Change::ReserveCursors(_)
         | Change::TrimJournal(_)
         | Change::DeleteLogs(..)
@@ -272,6 +277,7 @@ fn size(change: &Change) -> usize {
         | Change::PutAnswer(_)
         | Change::DeleteAnswer(_)
         | Change::DeleteSession(_)
-        | Change::DeleteAgent(_) => FLAT,
+        | Change::DeleteAgent(_)
+        | Change::DeleteSpawn(_) => FLAT,
     }
 }
