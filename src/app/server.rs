@@ -37,6 +37,7 @@ use crate::shell::readiness::Readiness;
 use crate::shell::refusals::Refusals;
 use crate::shell::registry::Registry;
 use crate::shell::service::{GatewayService, OwnerService};
+use crate::shell::service_manager::ServiceManager;
 use crate::shell::signals::{self, StopSignal};
 use crate::shell::store::{Store, StoreHandle, StoreReport};
 use crate::shell::watchdog::Watchdog;
@@ -60,6 +61,31 @@ struct Running {
     control: ControlSocket,
     watchdog: Watchdog,
     ending: Ending,
+    manager: ServiceManager,
+    /// What the service manager was told last.
+    status: String,
+}
+
+impl Running {
+    /// Where the gateway listens, and why it is not ready if it is not.
+    fn describe(&self) -> String {
+        let mut status = format!("listening on {}", self.listener.address());
+        if let Some(reason) = self.shared.readiness.not_ready() {
+            status.push_str(&format!(", not ready: {reason}"));
+        }
+        status
+    }
+
+    /// What is done every `WATCHDOG_INTERVAL`.
+    fn look(&mut self) {
+        self.watchdog.look();
+        self.shared.refusals.summarise();
+        let status = self.describe();
+        if status != self.status {
+            self.manager.status(&status);
+            self.status = status;
+        }
+    }
 }
 
 /// Starts the gateway, runs it until it is told to stop, and stops it.
@@ -118,7 +144,13 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     announce::listening(listener.address(), config, pairing_code.as_ref())
         .map_err(io_error("cannot say that the gateway listens"))?;
 
-    wait_and_stop(&woken, Running { shared, listener, control, watchdog, ending })
+    let manager = ServiceManager::from_environment();
+    let mut running =
+        Running { shared, listener, control, watchdog, ending, manager, status: String::new() };
+    running.status = running.describe();
+    running.manager.ready(&running.status);
+
+    wait_and_stop(&woken, running)
 }
 
 /// How long the first commit may take before the port listens all the same, not ready.
@@ -133,11 +165,17 @@ const WAKES_MAX: usize = 8;
 fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), StartError> {
     let mut deadline = never();
     let mut watch = tick(WATCHDOG_INTERVAL);
+    let mut signs = running.manager.sign_interval().map_or_else(never, tick);
     loop {
         let wake = select! {
             recv(watch) -> _ => {
-                running.watchdog.look();
-                running.shared.refusals.summarise();
+                running.look();
+                continue;
+            }
+            recv(signs) -> _ => {
+                if running.watchdog.has_progressed() {
+                    running.manager.alive();
+                }
                 continue;
             }
             recv(woken) -> wake => wake.unwrap_or(Wake::Broken),
@@ -150,6 +188,7 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
         match wake {
             Wake::Signal(StopSignal::Stop(signal)) => {
                 log::info!("{signal}: stopping");
+                running.manager.stopping("stopping");
                 deadline = after(END_GRACE);
                 running.shared.readiness.drain();
                 running.listener.stop();
@@ -162,6 +201,7 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
             Wake::Finished(store) => {
                 // There is no hub to watch any more.
                 watch = never();
+                signs = never();
                 running.ending.gather(store);
             }
             Wake::Gathered => return Ok(()),

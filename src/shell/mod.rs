@@ -21,6 +21,7 @@ pub mod readiness;
 pub mod refusals;
 pub mod registry;
 pub mod service;
+pub mod service_manager;
 pub mod signals;
 pub mod state_dir;
 pub mod store;
