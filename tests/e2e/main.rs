@@ -29,6 +29,7 @@ mod heartbeat;
 mod http;
 mod install;
 mod journal;
+mod nginx;
 mod overload;
 mod readme;
 mod refusals;
