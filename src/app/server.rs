@@ -39,7 +39,7 @@ use crate::shell::registry::Registry;
 use crate::shell::service::{GatewayService, OwnerService};
 use crate::shell::service_manager::ServiceManager;
 use crate::shell::signals::{self, StopSignal};
-use crate::shell::store::{Store, StoreHandle, StoreReport};
+use crate::shell::store::{SnapshotSource, Store, StoreHandle, StoreReport};
 use crate::shell::watchdog::Watchdog;
 
 /// What the main thread waits for.
@@ -109,7 +109,7 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let hub = Hub::new(policy, state, seed, clock::moment());
 
     let (inbox, hub_inbox) = bounded(HUB_INBOX_MAX);
-    start_hub(hub, store, hub_inbox, Arc::clone(&readiness), wake.clone())?;
+    let snapshots = start_hub(hub, store, hub_inbox, Arc::clone(&readiness), wake.clone())?;
     readiness.wait_for_start(clock::instant() + START_GRACE);
     let flusher = FlusherThread::start().map_err(io_error("cannot start the flusher"))?;
     let registry = Registry::new();
@@ -135,7 +135,7 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let watchdog = Watchdog::new(inbox.clone(), readiness);
     let ending = Ending::start(inbox, registry, move || drop(gathered.send(Wake::Gathered)))
         .map_err(io_error("cannot start the thread for the end"))?;
-    let owner = Arc::new(OwnerService(Arc::clone(&service)));
+    let owner = Arc::new(OwnerService { gateway: Arc::clone(&service), snapshots });
     let control = ControlSocket::start(&config.state_dir, owner, &setup).map_err(io_error(
         format_args!("cannot listen on {}", config.state_dir.join(CONTROL_SOCKET).display()),
     ))?;
@@ -212,14 +212,15 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
     }
 }
 
-/// Starts the store, fan-out and hub threads; `wake` hears of the hub's end.
+/// Starts the store, fan-out and hub threads; `wake` hears of the hub's end. Returns where
+/// snapshots of the store are taken.
 fn start_hub(
     hub: Hub,
     store: Store,
     inbox: Receiver<Inbound>,
     readiness: Arc<Readiness>,
     wake: Sender<Wake>,
-) -> Result<(), StartError> {
+) -> Result<SnapshotSource, StartError> {
     let (report, reports) = bounded(STORE_REPORTS_MAX);
     let store = store
         .start(move |told| {
@@ -232,9 +233,11 @@ fn start_hub(
         })
         .map_err(io_error("cannot start the store thread"))?;
     let fanout = fanout::start().map_err(io_error("cannot start the fan-out thread"))?;
+    let snapshots = store.snapshots();
     HubThread::new(hub, inbox, reports, fanout, store, readiness)
         .start(move |end| drop(wake.send(end.map_or(Wake::Broken, Wake::Finished))))
-        .map_err(io_error("cannot start the hub thread"))
+        .map_err(io_error("cannot start the hub thread"))?;
+    Ok(snapshots)
 }
 
 fn shared(

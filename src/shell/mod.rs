@@ -1,6 +1,7 @@
 //! The only threads, system calls and clocks.
 
 pub mod admission;
+pub mod backup_stream;
 pub mod budget;
 pub mod capacity;
 pub mod clock;

@@ -14,6 +14,7 @@
 #[macro_use]
 mod kit;
 
+mod backup;
 mod cli;
 mod cli_devices;
 mod cli_tail;
@@ -22,6 +23,7 @@ mod control_socket;
 mod crash;
 mod devices;
 mod disk;
+mod doctor;
 mod handshake_backend;
 mod handshake_mission_control;
 mod handshake_seed;
