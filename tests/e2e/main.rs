@@ -19,6 +19,7 @@ mod cli;
 mod cli_devices;
 mod cli_tail;
 mod config;
+mod container;
 mod control_socket;
 mod crash;
 mod devices;
