@@ -129,6 +129,39 @@ pub const TOKEN_ROTATION_GRACE: Duration = Duration::from_secs(5 * 60);
 pub const DEVICES_LISTED_MAX: usize = 1_000;
 const _: () = assert!(DEVICES_LISTED_MAX * 2 * 700 < BACKLOG_BYTES_DEFAULT);
 
+/// What a subcommand on this machine reads of the gateway's HTTP answer: a head of a few hundred
+/// bytes, or a sentence.
+pub const LOCAL_ANSWER_BYTES_MAX: u64 = 4 * 1024;
+/// How long `health` waits: a container's health check has 30 seconds by default.
+pub const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
+/// A certificate that ends sooner is warned of: Let's Encrypt renews 30 days before the end, so one
+/// that has 21 left was missed for more than a week.
+pub const CERTIFICATE_WARN: Duration = Duration::from_secs(21 * 24 * 60 * 60);
+/// Free space below which `doctor` warns: the default journal several times over, as a database
+/// holds old pages beside new ones and a restore keeps two.
+pub const DISK_WARN_BYTES: u64 = 512 * 1024 * 1024;
+/// Free space below which reports are about to fail: one journal of the default size.
+pub const DISK_FAIL_BYTES: u64 = 64 * 1024 * 1024;
+/// A clock before this is wrong: 1 November 2026, when this was written, in Unix milliseconds.
+pub const CLOCK_MIN_MS: u64 = 1_793_491_200_000;
+
+/// One key or value in a backup: a journal entry of 64 KiB of message and as much of `extra`, each
+/// six times as long where every byte needs an escape, is below 1 MiB.
+pub const BACKUP_FIELD_BYTES_MAX: u32 = 16 * 1024 * 1024;
+/// How long a backup in progress waits for its reader, who writes it to a disk.
+pub const BACKUP_STALL_MAX: Duration = Duration::from_secs(30);
+/// How long a backup may take in all: its snapshot keeps the database from reusing space. The
+/// journal of 32 MiB over the slowest disk (1 MB/s) takes half a minute.
+pub const BACKUP_TIME_MAX: Duration = Duration::from_secs(10 * 60);
+/// Cursors that no gateway gives in a second: eight times what the store was measured to take. A
+/// restored journal goes on at this many times the seconds since 1970, which stays below 2^53
+/// until 2106.
+pub const CURSORS_PER_SECOND_MAX: u64 = 1 << 21;
+/// How long whoever wants a snapshot waits for the commit that runs.
+pub const STORE_SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
+/// Requests for a snapshot that wait: one for each connection of the owner.
+pub const STORE_SNAPSHOTS_WAITING_MAX: usize = CONTROL_CONNECTIONS_MAX;
+
 /// Connections over the local control socket: a few people at their command lines.
 pub const CONTROL_CONNECTIONS_MAX: usize = 16;
 

@@ -16,20 +16,26 @@
 
 use std::sync::Arc;
 
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Database, Key, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition,
+    TableHandle, Value, WriteTransaction,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::backup::BackupError;
 use super::codec::{self, Decoder};
 use super::error::StoreError;
 use crate::base::ids::Cursor;
-use crate::hub::records::{AnswerKey, Change, DurableState};
+use crate::hub::records::{AnswerKey, Change, DeviceRecord, DurableState};
 use crate::protocol::log_entry::LogRecord;
 
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
 const DEVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("devices");
-const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("tokens");
+/// The table that a restore leaves out.
+pub(super) const TOKENS_NAME: &str = "tokens";
+const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new(TOKENS_NAME);
 const ANSWERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("answers");
 const SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sessions");
 const AGENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("agents");
@@ -104,6 +110,87 @@ pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
         agents: load_json("agents", &transaction.open_table(AGENTS)?, |name| name.to_owned())?,
         spawns: load_json("spawns", &transaction.open_table(SPAWNS)?, |id| id.to_owned())?,
     })
+}
+
+/// What [`each_record`] calls: table, key, value.
+pub(super) type Visit<'v> = &'v mut dyn FnMut(&str, &[u8], &[u8]) -> Result<(), BackupError>;
+
+/// Hands out every record of every table, but for what says nothing without this very database.
+pub(super) fn each_record(from: &ReadTransaction, visit: Visit<'_>) -> Result<(), BackupError> {
+    each(from, META, visit)?;
+    each(from, JOURNAL, visit)?;
+    each(from, DEVICES, visit)?;
+    each(from, TOKENS, visit)?;
+    each(from, ANSWERS, visit)?;
+    each(from, SESSIONS, visit)?;
+    each(from, AGENTS, visit)
+}
+
+fn each<K: Key + 'static, V: Value + 'static>(
+    from: &ReadTransaction,
+    table: TableDefinition<'static, K, V>,
+    visit: Visit<'_>,
+) -> Result<(), BackupError> {
+    for entry in from.open_table(table)?.iter()? {
+        let (key, value) = entry?;
+        let (key, value) = (key.value(), value.value());
+        visit(table.name(), K::as_bytes(&key).as_ref(), V::as_bytes(&value).as_ref())?;
+    }
+    Ok(())
+}
+
+/// Puts back what [`each_record`] gave; `false` for a table that there is not. Panics, as the
+/// library does, over a key or value that is none of the table's: call it guarded.
+pub(super) fn put_record(
+    into: &WriteTransaction,
+    table: &str,
+    key: &[u8],
+    value: &[u8],
+) -> Result<bool, StoreError> {
+    match table {
+        "meta" => put(into, META, key, value),
+        "journal" => put(into, JOURNAL, key, value),
+        "devices" => put(into, DEVICES, key, value),
+        TOKENS_NAME => put(into, TOKENS, key, value),
+        "answers" => put(into, ANSWERS, key, value),
+        "sessions" => put(into, SESSIONS, key, value),
+        "agents" => put(into, AGENTS, key, value),
+        _ => return Ok(false),
+    }?;
+    Ok(true)
+}
+
+fn put<K: Key + 'static, V: Value + 'static>(
+    into: &WriteTransaction,
+    table: TableDefinition<'static, K, V>,
+    key: &[u8],
+    value: &[u8],
+) -> Result<(), StoreError> {
+    into.open_table(table)?.insert(K::from_bytes(key), V::from_bytes(value))?;
+    Ok(())
+}
+
+/// Writes these devices, which are revoked, over what is there; returns how many were not so.
+pub(super) fn keep_revoked(
+    into: &WriteTransaction,
+    revoked: &[DeviceRecord],
+) -> Result<usize, StoreError> {
+    let mut devices = into.open_table(DEVICES)?;
+    let mut changed = 0;
+    for device in revoked {
+        let record = encode(device)?;
+        let found = devices.insert(device.id.as_str(), record.as_slice())?;
+        changed += usize::from(found.is_none_or(|found| found.value() != record));
+    }
+    Ok(changed)
+}
+
+/// Sees that no cursor below this one is used by later starts.
+pub(super) fn reserve_at_least(into: &WriteTransaction, cursor: Cursor) -> Result<(), StoreError> {
+    let mut meta = into.open_table(META)?;
+    let found = meta.get(CURSORS_RESERVED)?.map_or(0, |found| found.value());
+    meta.insert(CURSORS_RESERVED, found.max(cursor.0))?;
+    Ok(())
 }
 
 struct Tables<'t> {
@@ -221,7 +308,7 @@ fn load_journal(
     Ok(journal)
 }
 
-fn load_json<K: redb::Key + 'static, R: DeserializeOwned>(
+fn load_json<K: Key + 'static, R: DeserializeOwned>(
     name: &'static str,
     table: &impl ReadableTable<K, &'static [u8]>,
     show: impl Fn(K::SelfType<'_>) -> String,

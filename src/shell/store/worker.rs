@@ -18,11 +18,11 @@
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, never, select};
-use redb::Database;
+use redb::{Database, ReadableDatabase};
 
 use super::database::{Opener, discard, guard};
 use super::error::StoreError;
-use super::{Commit, Durability, StoreReport, tables};
+use super::{Commit, Durability, Snapshot, SnapshotRequest, StoreReport, tables};
 use crate::base::ids::Ticket;
 use crate::base::limits::{
     STORE_PROBE_BYTES, STORE_RETRY_FIRST, STORE_RETRY_MAX, STORE_SYNC_INTERVAL,
@@ -69,17 +69,35 @@ impl<R: Fn(StoreReport)> Worker<R> {
 
     /// Works until every sender of commits is gone and what they sent is done; then syncs and
     /// closes.
-    pub(super) fn run(mut self, commits: &Receiver<Commit>) {
+    pub(super) fn run(
+        mut self,
+        commits: &Receiver<Commit>,
+        mut snapshots: Receiver<SnapshotRequest>,
+    ) {
         loop {
             select! {
                 recv(commits) -> commit => match commit {
                     Ok(commit) => self.commit(commit, commits),
                     Err(_) => break,
                 },
+                recv(snapshots) -> request => match request {
+                    // Whoever asked may have stopped waiting.
+                    Ok(request) => drop(request.try_send(self.snapshot())),
+                    Err(_) => snapshots = never(),
+                },
                 recv(self.timer) -> _ => self.act(commits),
             }
         }
         self.finish();
+    }
+
+    /// What is committed now. Later commits do not change it.
+    fn snapshot(&self) -> Result<Snapshot, String> {
+        match &self.state {
+            State::Failed { error, .. } => Err(format!("the store has failed: {error}")),
+            State::Healthy(database) => guard(|| Ok(Snapshot::new(database.begin_read()?)))
+                .map_err(|error| error.to_string()),
+        }
     }
 
     fn commit(&mut self, commit: Commit, commits: &Receiver<Commit>) {
