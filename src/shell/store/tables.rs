@@ -123,7 +123,8 @@ pub(super) fn each_record(from: &ReadTransaction, visit: Visit<'_>) -> Result<()
     each(from, TOKENS, visit)?;
     each(from, ANSWERS, visit)?;
     each(from, SESSIONS, visit)?;
-    each(from, AGENTS, visit)
+    each(from, AGENTS, visit)?;
+    each(from, SPAWNS, visit)
 }
 
 fn each<K: Key + 'static, V: Value + 'static>(
@@ -155,6 +156,7 @@ pub(super) fn put_record(
         "answers" => put(into, ANSWERS, key, value),
         "sessions" => put(into, SESSIONS, key, value),
         "agents" => put(into, AGENTS, key, value),
+        "spawns" => put(into, SPAWNS, key, value),
         _ => return Ok(false),
     }?;
     Ok(true)
