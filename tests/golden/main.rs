@@ -22,3 +22,5 @@ mod refusals;
 mod requests;
 mod samples;
 mod session_requests;
+mod spawn_requests;
+mod spawn_samples;

@@ -19,6 +19,7 @@ use openclaw_gateway::protocol::session::{Session, SessionRows, SessionTotals};
 use serde_json::{Value, json};
 
 use crate::device_samples::device_replies;
+use crate::spawn_samples::{spawn_events, spawn_replies};
 
 /// The moment of every sample: 2026-11-22T18:43:42.123Z.
 pub(crate) const NOW: u64 = 1_795_373_022_123;
@@ -154,6 +155,7 @@ pub(crate) fn hello() -> Hello {
             issued_at_ms: NOW,
             expires_at_ms: NOW + 86_400_000,
         }),
+        features: vec!["spawn", "logs"],
         presence: presence(),
         presence_version: 2,
         health_version: 1,
@@ -187,6 +189,8 @@ pub(crate) fn events() -> Vec<Event> {
             "requestId": "pair-1", "deviceId": DEVICE, "decision": "approved", "ts": NOW,
         })),
         Event::AgentStatus(Arc::new(agent_status("agent1", 7))),
+        spawn_events().swap_remove(0),
+        spawn_events().swap_remove(1),
         published(
             "notification",
             json!({
@@ -283,6 +287,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
     ]
     .into_iter()
     .chain(device_replies())
+    .chain(spawn_replies())
     .collect()
 }
 

@@ -142,6 +142,20 @@ pub(crate) fn task(agent: &str, text: &str) -> TemplateAsk {
 }
 
 impl Sim {
+    /// `sp-1` for the first spawn, and so on: by order of appearance.
+    pub(crate) fn with_spawn_names(&mut self, mut text: String) -> String {
+        let mut from = 0;
+        while let Some(at) = text[from..].find("sp-").map(|at| from + at) {
+            from = at + "sp-".len();
+            let end = (from + 16).min(text.len());
+            if end - from == 16 && text[from..end].bytes().all(|b| b.is_ascii_hexdigit()) {
+                let name = self.alias("sp-", &text[at..end]);
+                text.replace_range(at..end, &name);
+            }
+        }
+        text
+    }
+
     pub(crate) fn spawn(&mut self, conn: u64, ask: SpawnAsk) -> &mut Self {
         self.spawns(conn, SpawnRequest::Spawn(Box::new(ask)))
     }

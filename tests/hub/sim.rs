@@ -335,7 +335,7 @@ impl Sim {
         }
     }
 
-    fn alias(&mut self, prefix: &str, text: &str) -> String {
+    pub(crate) fn alias(&mut self, prefix: &str, text: &str) -> String {
         let count = self.names.values().filter(|name| name.starts_with(prefix)).count();
         self.names
             .entry(text.to_owned())
@@ -422,20 +422,6 @@ impl Sim {
 
     fn with_aliases(&self, text: String) -> String {
         self.names.iter().fold(text, |text, (id, name)| text.replace(id, name))
-    }
-
-    /// `sp-1` for the first spawn, and so on: by order of appearance.
-    fn with_spawn_names(&mut self, mut text: String) -> String {
-        let mut from = 0;
-        while let Some(at) = text[from..].find("sp-").map(|at| from + at) {
-            from = at + "sp-".len();
-            let end = (from + 16).min(text.len());
-            if end - from == 16 && text[from..end].bytes().all(|b| b.is_ascii_hexdigit()) {
-                let name = self.alias("sp-", &text[at..end]);
-                text.replace_range(at..end, &name);
-            }
-        }
-        text
     }
 
     fn describe_event(&mut self, event: &Event) -> (&'static str, String) {
