@@ -15,6 +15,7 @@ pub mod effect;
 pub mod input;
 pub mod policy;
 pub mod records;
+pub mod runs;
 
 mod admission;
 mod agents;

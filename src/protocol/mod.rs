@@ -40,6 +40,7 @@ mod readable;
 pub mod refusal;
 pub mod reply;
 pub mod request;
+pub mod run;
 pub mod safe_text;
 pub mod scope;
 pub mod session;
