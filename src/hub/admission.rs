@@ -352,6 +352,7 @@ impl Hub {
                 has_signed: admission.key.is_some(),
                 rtt: None,
                 closing: false,
+                waits: 0,
             },
         );
         self.heartbeats.admitted(now.at, conn);

@@ -31,6 +31,7 @@ mod heartbeat;
 mod introduction;
 mod invariants;
 mod journal;
+mod marks;
 mod pairing;
 mod presence;
 mod rate_limit;
@@ -69,6 +70,9 @@ use crate::hub::presence::Presence;
 use crate::hub::rate_limit::RateLimiter;
 use crate::hub::records::{Change, DurableState};
 use crate::hub::refusal_log::RefusalLog;
+use crate::hub::runs::RunEnded;
+use crate::hub::runs::history::History;
+use crate::hub::runs::table::Runs;
 use crate::hub::sessions::Sessions;
 use crate::hub::stopping::Stage;
 use crate::hub::tick::Ticks;
@@ -78,6 +82,7 @@ use crate::protocol::error::ProtocolError;
 use crate::protocol::event::Event;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{Read, Request};
+use crate::protocol::run_calls::RunReply;
 
 /// The user of credentials that belong to nobody in `[[gateway.auth.users]]`.
 pub const DEFAULT_USER: &str = "default";
@@ -99,6 +104,10 @@ pub struct Hub {
     sessions: Sessions,
     agents: Agents,
     answers: Answers,
+    runs: Runs,
+    history: History,
+    /// What was open at the end of the gateway before: heard of with the first input.
+    interrupted: Vec<RunEnded>,
     commits: Commits,
     doubtful: Doubtful,
     presence: Presence,
@@ -146,6 +155,12 @@ impl Hub {
         }
         let mut agents = Agents::default();
         agents.load(state.agents);
+        let mut history = History::default();
+        for id in history.load(state.messages) {
+            commits.lazily(Change::DeleteMessage(id));
+        }
+        let mut runs = Runs::default();
+        let interrupted = runs::restart::load(&mut runs, &mut commits, state.runs, now);
         Self {
             sessions,
             agents,
@@ -170,6 +185,9 @@ impl Hub {
             tokens,
             refusal_log: RefusalLog::default(),
             answers,
+            runs,
+            history,
+            interrupted,
             commits,
             doubtful: Doubtful::default(),
             stopping: None,
@@ -180,6 +198,9 @@ impl Hub {
 
     /// Applies one input at one moment; appends to `effects` what the world must now do, in order.
     pub fn handle(&mut self, now: Moment, input: Input, effects: &mut Vec<Effect>) {
+        for ended in std::mem::take(&mut self.interrupted) {
+            self.run_ended(now, &ended, effects);
+        }
         match input {
             Input::ConnectRequested(asked) => self.connect_requested(now, *asked, effects),
             Input::Requested { conn, id, request } => {
@@ -224,6 +245,7 @@ impl Hub {
             Request::SessionsPatch(patch) => self.sessions_patch(now, conn, id, *patch, effects),
             Request::SessionsReset(key) => self.sessions_reset(now, conn, id, &key, effects),
             Request::SessionsDelete(key) => self.sessions_delete(conn, id, key, effects),
+            Request::Runs(request) => self.run_request(now, conn, id, *request, effects),
             Request::LogsSubscribe(filter) => {
                 effects.push(Effect::Narrow { conn, filter });
                 self.respond(conn, id, Ok(Reply::Empty), effects);
@@ -261,6 +283,7 @@ impl Hub {
             self.answers.deadline(),
             self.pairings.deadline(),
             self.refusal_log.deadline(),
+            self.runs.deadline(),
             self.stop_deadline(),
         ]
         .into_iter()
@@ -278,6 +301,12 @@ impl Hub {
         if let Some((entries, version)) = self.presence.due(now.at) {
             let health_version = self.health_version;
             effects.push(Effect::Broadcast(Event::Presence { entries, version, health_version }));
+        }
+        while let Some(run) = self.runs.due(now.at) {
+            self.run_due(now, &run, effects);
+        }
+        while let Some(run) = self.runs.forget_due(now.at) {
+            self.commits.lazily(Change::DeleteRun(run));
         }
         for key in self.answers.expire(now.at) {
             self.commits.lazily(Change::DeleteAnswer(key));
@@ -303,6 +332,7 @@ impl Hub {
         self.connecting.remove(&conn);
         let Some(client) = self.clients.remove(conn) else { return };
         if let Some(agent) = &client.grant.agent {
+            self.runs_left(now, conn, effects);
             self.agent_left(now, agent, effects);
         }
         self.heartbeats.removed(conn);
@@ -369,6 +399,20 @@ impl Hub {
     ) {
         if self.clients.answerable(conn) {
             effects.push(Effect::Respond { conn, id, result });
+        }
+    }
+
+    /// Answers a request once more, unless its connection can no longer hear it.
+    fn respond_again(
+        &self,
+        conn: ConnId,
+        id: RequestId,
+        reply: RunReply,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.clients.answerable(conn) {
+            let reply = Box::new(Reply::Runs(Box::new(reply)));
+            effects.push(Effect::RespondAgain { conn, id, reply });
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::ids::UserName;
+use crate::base::ids::{AgentName, UserName};
 use crate::base::secret::SecretHash;
 use crate::protocol::scope::ScopeSet;
 
@@ -17,6 +17,8 @@ pub struct Policy {
     pub heartbeat: HeartbeatPolicy,
     /// `[gateway.limits]`, as far as the hub enforces it.
     pub limits: HubLimits,
+    /// `gateway.agents.default`: who is asked when nobody is named.
+    pub default_agent: Option<AgentName>,
 }
 
 /// `[gateway.auth]` and `[gateway.controlUi]`, as far as the hub decides.

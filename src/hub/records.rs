@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::ids::{AgentName, Cursor, DeviceId, SessionKey, UserName};
+use crate::base::ids::{AgentName, Cursor, DeviceId, RunId, SessionKey, UserName};
+use crate::hub::runs::record::RunRecord;
 use crate::protocol::agent_status::AgentStatus;
 use crate::protocol::device::PublicKey;
 use crate::protocol::log_entry::LogRecord;
+use crate::protocol::run::ChatMessage;
 use crate::protocol::scope::{Role, ScopeSet};
 use crate::protocol::session::Session;
 
@@ -44,6 +46,14 @@ pub enum Change {
     PutAgent(Arc<AgentStatus>),
     /// Forget an agent's status.
     DeleteAgent(AgentName),
+    /// Insert or replace a run, by its id.
+    PutRun(Arc<RunRecord>),
+    /// Forget a run.
+    DeleteRun(RunId),
+    /// Insert a message of a session's history, by its id.
+    PutMessage(Arc<ChatMessage>),
+    /// Forget a message.
+    DeleteMessage(u64),
 }
 
 /// A device that was approved or revoked.
@@ -147,4 +157,8 @@ pub struct DurableState {
     pub sessions: Vec<Arc<Session>>,
     /// What agents said about themselves last.
     pub agents: Vec<Arc<AgentStatus>>,
+    /// The runs, open ones and ended ones.
+    pub runs: Vec<Arc<RunRecord>>,
+    /// The messages of all histories.
+    pub messages: Vec<Arc<ChatMessage>>,
 }

@@ -9,6 +9,7 @@ use crate::base::ids::Cursor;
 use crate::protocol::agent_status::AgentStatus;
 use crate::protocol::json::{ObjectWriter, push_array, push_u64};
 use crate::protocol::log_entry::LogRecord;
+use crate::protocol::run::{AgentRequest, ChatMessage, ChatUpdate, RunProgress};
 use crate::protocol::scope::{Role, ScopeSet};
 use crate::protocol::session::SessionRows;
 
@@ -43,6 +44,14 @@ pub enum Event {
     PairResolved(serde_json::Value),
     /// `agent.status`
     AgentStatus(Arc<AgentStatus>),
+    /// `agent.request`, to the agent's connection.
+    AgentRequest(Box<AgentRequest>),
+    /// `chat`
+    Chat(Arc<ChatUpdate>),
+    /// `chat.message`
+    ChatMessage(Arc<ChatMessage>),
+    /// `agent`
+    RunProgress(Arc<RunProgress>),
     /// What a peer published, passed on.
     Published {
         /// Which event.
@@ -158,6 +167,8 @@ pub struct PresenceEntry {
 /// Who receives an event that is broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
+    /// Nobody: it is sent to one peer.
+    Nobody,
     /// Every admitted peer.
     Everyone,
     /// Every peer with this scope.
@@ -168,6 +179,7 @@ impl Audience {
     /// Whether a peer with these scopes belongs to it.
     pub fn includes(self, scopes: ScopeSet) -> bool {
         match self {
+            Self::Nobody => false,
             Self::Everyone => true,
             Self::Scope(needed) => scopes.contains(needed),
         }
@@ -191,7 +203,7 @@ impl View {
 }
 
 /// The names of all events, for `features.events`.
-pub const EVENT_NAMES: [&str; 14] = [
+pub const EVENT_NAMES: [&str; 18] = [
     "connect.challenge",
     "log",
     "tick",
@@ -201,6 +213,10 @@ pub const EVENT_NAMES: [&str; 14] = [
     "device.pair.requested",
     "device.pair.resolved",
     "agent.status",
+    "agent.request",
+    "chat",
+    "chat.message",
+    "agent",
     "notification",
     "tool.stream",
     "context.compaction",
@@ -220,6 +236,10 @@ impl Event {
             Self::PairRequested(_) => "device.pair.requested",
             Self::PairResolved(_) => "device.pair.resolved",
             Self::AgentStatus(_) => "agent.status",
+            Self::AgentRequest(_) => "agent.request",
+            Self::Chat(_) => "chat",
+            Self::ChatMessage(_) => "chat.message",
+            Self::RunProgress(_) => "agent",
             Self::Published { kind, .. } => kind.name(),
         }
     }
@@ -232,7 +252,11 @@ impl Event {
             | Self::Presence { .. }
             | Self::LogGap(_)
             | Self::AgentStatus(_)
+            | Self::Chat(_)
+            | Self::ChatMessage(_)
+            | Self::RunProgress(_)
             | Self::Published { .. } => Audience::Scope(ScopeSet::READ),
+            Self::AgentRequest(_) => Audience::Nobody,
             Self::PairRequested(_) | Self::PairResolved(_) => Audience::Scope(ScopeSet::PAIRING),
         }
     }
@@ -247,6 +271,10 @@ impl Event {
             | Self::PairRequested(_)
             | Self::PairResolved(_)
             | Self::AgentStatus(_)
+            | Self::AgentRequest(_)
+            | Self::Chat(_)
+            | Self::ChatMessage(_)
+            | Self::RunProgress(_)
             | Self::Published { .. } => false,
         }
     }
@@ -259,10 +287,15 @@ impl Event {
             | Self::PairRequested(_)
             | Self::PairResolved(_)
             | Self::AgentStatus(_)
+            | Self::Chat(_)
+            | Self::ChatMessage(_)
+            | Self::RunProgress(_)
             | Self::Published { .. } => true,
-            Self::Tick(_) | Self::Presence { .. } | Self::LogGap(_) | Self::Shutdown { .. } => {
-                false
-            }
+            Self::Tick(_)
+            | Self::Presence { .. }
+            | Self::LogGap(_)
+            | Self::Shutdown { .. }
+            | Self::AgentRequest(_) => false,
         }
     }
 
@@ -305,6 +338,10 @@ impl Event {
                 out.extend_from_slice(payload.to_string().as_bytes());
             }
             Self::AgentStatus(status) => status.write(out),
+            Self::AgentRequest(request) => request.write(out),
+            Self::Chat(update) => update.write(out),
+            Self::ChatMessage(message) => message.write(out),
+            Self::RunProgress(progress) => progress.write(out),
             Self::Published { payload, .. } => out.extend_from_slice(payload.as_bytes()),
         }
     }

@@ -41,6 +41,7 @@ pub mod refusal;
 pub mod reply;
 pub mod request;
 pub mod run;
+pub mod run_calls;
 pub mod safe_text;
 pub mod scope;
 pub mod session;

@@ -13,6 +13,7 @@ use crate::protocol::json::{ObjectWriter, push_array, push_str};
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::methods::sessions::encode_cursor;
 use crate::protocol::request::SessionsCursor;
+use crate::protocol::run_calls::RunReply;
 use crate::protocol::session::{Session, SessionTotals};
 
 /// The body of a successful response; encoded by the fan-out thread, not by the hub.
@@ -82,6 +83,8 @@ pub enum Reply {
     ModelsList,
     /// `last-heartbeat`: when the last `tick` went to everyone, Unix milliseconds.
     LastHeartbeat(Option<u64>),
+    /// `chat.*`, `agent`, `agent.wait`, `sessions.send`
+    Runs(Box<RunReply>),
 }
 
 /// A page of the sessions.
@@ -171,6 +174,7 @@ pub fn write_reply(out: &mut Vec<u8>, id: &str, reply: &Reply) {
         Reply::Presence(entries) => {
             write_success(out, id, |out| push_array(out, entries.iter(), push_presence));
         }
+        Reply::Runs(reply) => reply.write(out, id),
         Reply::Devices(reply) => write_success(out, id, |out| reply.write(out)),
         Reply::SessionsList(page) => write_object(out, id, |body| write_sessions(body, page)),
         Reply::SessionsGet { session, now_ms } => write_object(out, id, |body| {

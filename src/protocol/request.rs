@@ -19,9 +19,10 @@ use crate::protocol::frame::RequestFrame;
 use crate::protocol::hello::Grant;
 use crate::protocol::log_entry::{Level, LogDraft};
 use crate::protocol::methods::{
-    Method, agent_status, devices, events_publish, logs_append, logs_subscribe, logs_tail,
+    Method, agent_status, devices, events_publish, logs_append, logs_subscribe, logs_tail, runs,
     session_key, session_reports, sessions,
 };
+use crate::protocol::run_calls::RunRequest;
 use crate::protocol::scope::Role;
 
 /// A request whose frame, method, parameters and scope have been checked.
@@ -53,6 +54,8 @@ pub enum Request {
     SessionsReset(SessionKey),
     /// `sessions.delete`
     SessionsDelete(SessionKey),
+    /// `chat.*`, `agent`, `agent.wait`, `sessions.send`, `run.update`
+    Runs(Box<RunRequest>),
     /// What changes nothing.
     Read(Read),
 }
@@ -314,6 +317,10 @@ impl Called<'_> {
         let request = match method {
             Method::Devices(method) => {
                 Request::Devices(devices::read(method, &self.members(&devices::PARAMS)?)?)
+            }
+            Method::Runs(call) => {
+                let request = runs::read(call, &self.members(&runs::PARAMS)?, self.json)?;
+                Request::Runs(Box::new(request))
             }
             Method::Ping => return Ok(Call::Ping),
             Method::Health => return Ok(Call::Health),

@@ -50,6 +50,13 @@ impl RequestKind {
 }
 
 impl AgentRequest {
+    /// Bytes of its texts.
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.model, &self.label, &self.attachments];
+        let more = texts.into_iter().flatten().map(|text| text.len());
+        more.fold(self.message.len(), usize::saturating_add)
+    }
+
     /// Appends the payload.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::open(out);

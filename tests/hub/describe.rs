@@ -9,6 +9,8 @@ use openclaw_gateway::protocol::devices::DeviceReply;
 use openclaw_gateway::protocol::reply::Reply;
 use openclaw_gateway::protocol::session::Session;
 
+use crate::describe_runs::describe_run_reply;
+
 pub(crate) fn describe_reply(reply: &Reply) -> String {
     match reply {
         Reply::Empty => "ok".to_owned(),
@@ -69,6 +71,7 @@ pub(crate) fn describe_reply(reply: &Reply) -> String {
         Reply::ModelsList => "no models".to_owned(),
         Reply::LastHeartbeat(ts) => format!("last heartbeat {ts:?}"),
         Reply::Devices(reply) => describe_device_reply(reply),
+        Reply::Runs(reply) => describe_run_reply(reply),
     }
 }
 
@@ -129,6 +132,13 @@ pub(crate) fn describe_change(change: &Change) -> String {
         Change::DeleteSession(key) => format!("delete session {key}"),
         Change::PutAgent(agent) => format!("put agent {}", agent.name),
         Change::DeleteAgent(name) => format!("delete agent {name}"),
+        Change::PutRun(run) => {
+            let end = run.end.as_ref().map_or("open", |end| end.state.as_str());
+            format!("put run {} {end}", run.id)
+        }
+        Change::DeleteRun(id) => format!("delete run {id}"),
+        Change::PutMessage(message) => format!("put message {:?}", message.content),
+        Change::DeleteMessage(_) => "delete message".to_owned(),
     }
 }
 

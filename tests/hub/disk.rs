@@ -39,5 +39,15 @@ pub(crate) fn apply(disk: &mut DurableState, change: Change) {
             disk.agents.push(agent);
         }
         Change::DeleteAgent(name) => disk.agents.retain(|other| other.name != name),
+        Change::PutRun(run) => {
+            disk.runs.retain(|other| other.id != run.id);
+            disk.runs.push(run);
+        }
+        Change::DeleteRun(id) => disk.runs.retain(|other| other.id != id),
+        Change::PutMessage(message) => {
+            disk.messages.retain(|other| other.id != message.id);
+            disk.messages.push(message);
+        }
+        Change::DeleteMessage(id) => disk.messages.retain(|other| other.id != id),
     }
 }

@@ -10,6 +10,7 @@
 mod admission;
 mod agents;
 mod describe;
+mod describe_runs;
 mod device_admin;
 mod device_verbs;
 mod disk;
@@ -23,6 +24,7 @@ mod policies;
 mod presence;
 mod rate_limit;
 mod registration;
+mod runs;
 mod sessions;
 mod short_histories;
 mod sim;

@@ -40,6 +40,7 @@ pub(crate) fn policy() -> Policy {
             message_bytes_max: 25 * 1024 * 1024,
             backlog_bytes_max: 4 * 1024 * 1024,
         },
+        default_agent: None,
     }
 }
 

@@ -23,6 +23,7 @@ impl Config {
                 message_bytes_max: self.limits.message_bytes_max,
                 backlog_bytes_max: self.limits.backlog_bytes_max,
             },
+            default_agent: None,
         }
     }
 }

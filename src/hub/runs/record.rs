@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ids::{AgentName, RunId, SessionKey, UserName};
 use crate::protocol::run::RunState;
+use crate::protocol::run_calls::{RunMethod, RunOutcome};
 
 /// A run: one message to an agent until its final answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,17 +47,6 @@ pub enum RunOrigin {
     },
 }
 
-/// The methods that start runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RunMethod {
-    /// `chat.send`
-    ChatSend,
-    /// `agent`
-    Agent,
-    /// `sessions.send`
-    SessionsSend,
-}
-
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunEnd {
@@ -66,8 +56,34 @@ pub struct RunEnd {
     pub text: Option<Arc<str>>,
     /// Why it failed or was given up.
     pub error: Option<Arc<str>>,
+    /// Whether it failed because its time was over.
+    pub timed_out: bool,
     /// A JSON object, as the agent sent it.
     pub usage: Option<Arc<str>>,
     /// Unix milliseconds.
     pub at_ms: u64,
+}
+
+impl RunRecord {
+    /// What is told of it once it has ended.
+    pub fn outcome(&self) -> Option<RunOutcome> {
+        let end = self.end.as_ref()?;
+        Some(RunOutcome {
+            run: self.id.clone(),
+            session: self.session.clone(),
+            state: end.state,
+            text: end.text.clone(),
+            error: end.error.clone(),
+            timed_out: end.timed_out,
+            usage: end.usage.clone(),
+            started_at_ms: self.started_at_ms,
+            ended_at_ms: end.at_ms,
+        })
+    }
+
+    /// Bytes of what was answered.
+    pub(in crate::hub) fn text_bytes(&self) -> usize {
+        let text = self.end.as_ref().and_then(|end| end.text.as_ref());
+        text.map_or(0, |text| text.len())
+    }
 }

@@ -4,6 +4,7 @@
 //! A verb changes the hub and emits its answer, now or when its commit is on disk.
 
 mod agent_status;
+mod chat;
 mod config_get;
 mod device_pair;
 mod device_token;
@@ -12,6 +13,8 @@ mod events_publish;
 mod logs_append;
 mod logs_tail;
 mod node_list;
+mod run_update;
+mod runs;
 mod session_reports;
 mod sessions;
 mod status;

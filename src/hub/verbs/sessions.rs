@@ -63,6 +63,9 @@ impl Hub {
         key: &SessionKey,
         effects: &mut Vec<Effect>,
     ) {
+        if self.writable(0).is_ok() && self.sessions.get(key).is_some() {
+            self.commits.clear_messages(self.history.ids(key));
+        }
         self.change_session(now, conn, id, key, effects, |session| {
             let new = Session::new(session.key.clone(), now.unix_ms);
             *session = Session {
@@ -112,6 +115,7 @@ impl Hub {
         if let Err(error) = self.writable(0) {
             return self.respond(conn, id, Err(Box::new(error)), effects);
         }
+        self.commits.clear_messages(self.history.ids(&key));
         let removed = self.sessions.remove(&key);
         let deleted = removed.is_some();
         if deleted {

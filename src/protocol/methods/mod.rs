@@ -7,6 +7,7 @@
 use crate::protocol::devices::DeviceMethod;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::hello::Grant;
+use crate::protocol::run_calls::RunCall;
 use crate::protocol::scope::{Role, ScopeSet};
 
 pub(super) mod agent_status;
@@ -15,6 +16,7 @@ pub(super) mod events_publish;
 pub(super) mod logs_append;
 pub(super) mod logs_subscribe;
 pub(super) mod logs_tail;
+pub(super) mod runs;
 pub(super) mod session_key;
 pub(super) mod session_reports;
 pub(super) mod sessions;
@@ -70,6 +72,8 @@ pub enum Method {
     ModelsList,
     /// `last-heartbeat`
     LastHeartbeat,
+    /// `chat.*`, `agent`, `agent.wait`, `sessions.send`, `run.update`
+    Runs(RunCall),
 }
 
 /// Who may call a method.
@@ -81,6 +85,8 @@ pub enum Access {
     Scope(ScopeSet),
     /// Every agent, and whoever has this scope.
     AgentOr(ScopeSet),
+    /// Agents alone.
+    Agent,
     /// Whoever comes over the local control socket, and nobody else.
     Owner,
 }
@@ -93,7 +99,7 @@ struct Row {
 }
 
 /// `ping` stands first: it is the most frequent, and rows are compared in order.
-const TABLE: [Row; 32] = [
+const TABLE: [Row; 39] = [
     Row { method: Method::Ping, name: "ping", aliases: &[], access: Access::Everyone },
     Row {
         method: Method::LogsAppend,
@@ -282,6 +288,48 @@ const TABLE: [Row; 32] = [
         aliases: &[],
         access: Access::Scope(ScopeSet::READ),
     },
+    Row {
+        method: Method::Runs(RunCall::ChatSend),
+        name: "chat.send",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::Runs(RunCall::ChatHistory),
+        name: "chat.history",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::Runs(RunCall::ChatAbort),
+        name: "chat.abort",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::Runs(RunCall::Agent),
+        name: "agent",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::Runs(RunCall::AgentWait),
+        name: "agent.wait",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::Runs(RunCall::SessionsSend),
+        name: "sessions.send",
+        aliases: &["sessions_send"],
+        access: Access::Scope(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::Runs(RunCall::RunUpdate),
+        name: "run.update",
+        aliases: &["run_update"],
+        access: Access::Agent,
+    },
 ];
 
 impl Method {
@@ -320,6 +368,7 @@ impl Method {
             Self::ChannelsStatus => "channels.status",
             Self::ModelsList => "models.list",
             Self::LastHeartbeat => "last-heartbeat",
+            Self::Runs(call) => call.name(),
         }
     }
 
@@ -336,9 +385,12 @@ impl Method {
     pub fn check(self, grant: &Grant) -> Result<(), ProtocolError> {
         let needed = match self.access() {
             Access::Everyone => return Ok(()),
-            Access::AgentOr(_) if grant.role == Role::Agent && grant.agent.is_some() => {
+            Access::AgentOr(_) | Access::Agent
+                if grant.role == Role::Agent && grant.agent.is_some() =>
+            {
                 return Ok(());
             }
+            Access::Agent => return Err(ProtocolError::agents_only(self.name())),
             Access::Owner if grant.is_owner => return Ok(()),
             Access::Owner => return Err(ProtocolError::owner_only(self.name())),
             Access::AgentOr(needed) | Access::Scope(needed) => needed,

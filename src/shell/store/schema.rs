@@ -13,7 +13,7 @@ use super::tables;
 pub(super) type Step = fn(&WriteTransaction) -> Result<(), StoreError>;
 
 /// `STEPS[n]` turns version `n + 1` into `n + 2`.
-pub(super) const STEPS: &[Step] = &[tables::add_sessions];
+pub(super) const STEPS: &[Step] = &[tables::add_sessions, tables::add_work];
 
 const SCHEMA: &str = "schema";
 
@@ -121,9 +121,10 @@ mod tests {
         let database = database();
         migrate(&database, &[]).unwrap();
         let transaction = database.begin_write().unwrap();
-        for table in ["sessions", "agents"] {
+        for table in ["sessions", "agents", "runs"] {
             transaction.delete_table(TableDefinition::<&str, &[u8]>::new(table)).unwrap();
         }
+        transaction.delete_table(TableDefinition::<u64, &[u8]>::new("messages")).unwrap();
         transaction.commit().unwrap();
         migrate(&database, STEPS).unwrap();
         tables::load(&database).unwrap();
@@ -142,7 +143,7 @@ mod tests {
         let database = database();
         migrate(&database, &[leave_trace as Step; 6]).unwrap();
         let error = migrate(&database, STEPS).unwrap_err().to_string();
-        assert!(error.contains("schema version 7, this gateway knows up to 2"), "{error}");
+        assert!(error.contains("schema version 7, this gateway knows up to 3"), "{error}");
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! | `answers` | `["user","method","key"]` as JSON | `AnswerRecord` as JSON |
 //! | `sessions` | session key | `Session` as JSON |
 //! | `agents` | agent's name | `AgentStatus` as JSON |
+//! | `runs` | run id | `RunRecord` as JSON |
+//! | `messages` | message id | `ChatMessage` as JSON |
 //! | `probe` | name | filler; see `worker` |
 //!
 //! Owns no thread and no file: it is given a transaction. Called by `worker` and `database`.
@@ -32,6 +34,8 @@ const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("toke
 const ANSWERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("answers");
 const SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sessions");
 const AGENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("agents");
+const RUNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("runs");
+const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
 const PROBE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("probe");
 
 const CURSORS_RESERVED: &str = "cursors_reserved";
@@ -49,6 +53,13 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), StoreError> {
 pub(super) fn add_sessions(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(SESSIONS)?;
     transaction.open_table(AGENTS)?;
+    Ok(())
+}
+
+/// From schema version 2 to 3: what agents work at.
+pub(super) fn add_work(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    transaction.open_table(RUNS)?;
+    transaction.open_table(MESSAGES)?;
     Ok(())
 }
 
@@ -94,6 +105,8 @@ pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
         answers: load_json("answers", &transaction.open_table(ANSWERS)?, |key| key.to_owned())?,
         sessions: load_json("sessions", &transaction.open_table(SESSIONS)?, |key| key.to_owned())?,
         agents: load_json("agents", &transaction.open_table(AGENTS)?, |name| name.to_owned())?,
+        runs: load_json("runs", &transaction.open_table(RUNS)?, |id| id.to_owned())?,
+        messages: load_json("messages", &transaction.open_table(MESSAGES)?, |id| id.to_string())?,
     })
 }
 
@@ -105,6 +118,8 @@ struct Tables<'t> {
     answers: Table<'t, &'static str, &'static [u8]>,
     sessions: Table<'t, &'static str, &'static [u8]>,
     agents: Table<'t, &'static str, &'static [u8]>,
+    runs: Table<'t, &'static str, &'static [u8]>,
+    messages: Table<'t, u64, &'static [u8]>,
     /// One buffer for all journal entries of a commit.
     bytes: Vec<u8>,
 }
@@ -119,6 +134,8 @@ impl<'t> Tables<'t> {
             answers: transaction.open_table(ANSWERS)?,
             sessions: transaction.open_table(SESSIONS)?,
             agents: transaction.open_table(AGENTS)?,
+            runs: transaction.open_table(RUNS)?,
+            messages: transaction.open_table(MESSAGES)?,
             bytes: Vec::new(),
         })
     }
@@ -166,6 +183,18 @@ impl<'t> Tables<'t> {
             }
             Change::DeleteAgent(name) => {
                 self.agents.remove(name.as_str())?;
+            }
+            Change::PutRun(run) => {
+                self.runs.insert(run.id.as_str(), encode(&**run)?.as_slice())?;
+            }
+            Change::DeleteRun(id) => {
+                self.runs.remove(id.as_str())?;
+            }
+            Change::PutMessage(message) => {
+                self.messages.insert(message.id, encode(&**message)?.as_slice())?;
+            }
+            Change::DeleteMessage(id) => {
+                self.messages.remove(id)?;
             }
         }
         Ok(())

@@ -246,7 +246,11 @@ fn needs_sync(change: &Change) -> bool {
         | Change::PutSession(_)
         | Change::DeleteSession(_)
         | Change::PutAgent(_)
-        | Change::DeleteAgent(_) => false,
+        | Change::DeleteAgent(_)
+        | Change::PutRun(_)
+        | Change::DeleteRun(_)
+        | Change::PutMessage(_)
+        | Change::DeleteMessage(_) => false,
         Change::ReserveCursors(_)
         | Change::PutDevice(_)
         | Change::DeleteDevice(_)
@@ -262,6 +266,11 @@ fn size(change: &Change) -> usize {
         Change::AppendLog(record) => record.draft.body.len() + FLAT,
         // Their texts have small bounds, and most are a few words.
         Change::PutSession(_) | Change::PutAgent(_) => 2 * FLAT,
+        Change::PutRun(run) => {
+            let text = run.end.as_ref().and_then(|end| end.text.as_ref());
+            text.map_or(0, |text| text.len()) + 2 * FLAT
+        }
+        Change::PutMessage(message) => message.content.len() + FLAT,
         Change::ReserveCursors(_)
         | Change::TrimJournal(_)
         | Change::DeleteLogs(..)
@@ -272,6 +281,8 @@ fn size(change: &Change) -> usize {
         | Change::PutAnswer(_)
         | Change::DeleteAnswer(_)
         | Change::DeleteSession(_)
-        | Change::DeleteAgent(_) => FLAT,
+        | Change::DeleteAgent(_)
+        | Change::DeleteRun(_)
+        | Change::DeleteMessage(_) => FLAT,
     }
 }
