@@ -153,6 +153,30 @@ pub const HISTORY_LIMIT_MAX: usize = HISTORY_MESSAGES_PER_SESSION_MAX;
 pub const HISTORY_ANSWER_BYTES_MAX: usize = 512 * 1024;
 const _: () = assert!(HISTORY_ANSWER_BYTES_MAX * 6 < BACKLOG_BYTES_DEFAULT);
 
+/// The command of a request for approval. People read it.
+pub const APPROVAL_COMMAND_BYTES_MAX: usize = 16 * 1024;
+/// `cwd`, `host` and `resolvedPath` of a request for approval, each: a path has 4,096 at most.
+pub const APPROVAL_TEXT_BYTES_MAX: usize = 4 * 1024;
+/// Requests for approval that are open at a time: 100 of at most 30 KB are 3 MB.
+pub const APPROVALS_OPEN_MAX: usize = 100;
+/// Open requests for approval of one agent.
+pub const APPROVALS_OPEN_PER_AGENT_MAX: usize = 20;
+/// Requests for approval that are known, open ones and decided ones.
+pub const APPROVALS_KEPT_MAX: usize = 500;
+const _: () = assert!(APPROVALS_OPEN_MAX < APPROVALS_KEPT_MAX);
+/// How long the decision about a request can be asked for.
+pub const APPROVAL_KEPT: Duration = Duration::from_secs(10 * 60);
+/// `gateway.approvals.timeoutSeconds`: how long a request for approval waits, as in the reference
+/// gateway.
+pub const APPROVAL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(120);
+/// The longest that can be asked for: a working day.
+pub const APPROVAL_TIMEOUT_MAX: Duration = Duration::from_secs(8 * 60 * 60);
+/// Commands that are always allowed: 1,000 of some 300 bytes, and of at most 25 KB.
+pub const ALLOWED_COMMANDS_MAX: usize = 1_000;
+/// `exec.approvals.list`: bytes of texts in one answer.
+pub const APPROVALS_ANSWER_BYTES_MAX: usize = 512 * 1024;
+const _: () = assert!(APPROVALS_ANSWER_BYTES_MAX * 6 < BACKLOG_BYTES_DEFAULT);
+
 /// The message of an error response. Echoed input is cut to [`ECHO_CHARS_MAX`] before.
 pub const ERROR_MESSAGE_BYTES_MAX: usize = 1024;
 /// How much of a peer's own words an error repeats.

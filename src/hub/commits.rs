@@ -16,7 +16,10 @@ use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
 
-use crate::base::ids::{AgentName, ConnId, Cursor, DeviceId, RequestId, RunId, SessionKey, Ticket};
+use crate::base::ids::{
+    AgentName, AllowedId, ApprovalId, ConnId, Cursor, DeviceId, RequestId, RunId, SessionKey,
+    Ticket,
+};
 use crate::hub::admission::Admission;
 use crate::hub::agents::Agents;
 use crate::hub::marks::Marks;
@@ -207,6 +210,24 @@ impl Commits {
             self.unwritten.messages.insert(id);
         } else if self.gathering.marks.messages.insert(id) {
             self.gathering.bytes += text_bytes + CHANGE_OVERHEAD_BYTES;
+        }
+    }
+
+    /// A request for approval changes.
+    pub(super) fn mark_approval(&mut self, id: ApprovalId) {
+        if !self.healthy {
+            self.unwritten.approvals.insert(id);
+        } else if self.gathering.marks.approvals.insert(id) {
+            self.gathering.bytes += SESSION_BYTES;
+        }
+    }
+
+    /// A command is always allowed from now on, or no longer.
+    pub(super) fn mark_allowed(&mut self, id: AllowedId) {
+        if !self.healthy {
+            self.unwritten.allowed.insert(id);
+        } else if self.gathering.marks.allowed.insert(id) {
+            self.gathering.bytes += SESSION_BYTES;
         }
     }
 

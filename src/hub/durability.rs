@@ -245,7 +245,7 @@ impl Hub {
         if let Some(oldest_kept) = self.journal.take_trim() {
             self.commits.trim_journal(oldest_kept);
         }
-        let marked = self.commits.marks().changes(&self.runs, &self.history);
+        let marked = self.commits.marks().changes(&self.runs, &self.history, &self.approvals);
         let (ticket, changes) = self.commits.dispatch(&self.sessions, &self.agents, marked);
         effects.push(Effect::Persist { ticket, changes });
     }

@@ -20,6 +20,7 @@ pub mod runs;
 mod admission;
 mod agents;
 mod answers;
+mod approvals;
 mod clients;
 mod commits;
 mod credentials;
@@ -56,6 +57,7 @@ use crate::base::ids::{ConnId, RequestId};
 use crate::base::time::Moment;
 use crate::hub::agents::Agents;
 use crate::hub::answers::Answers;
+use crate::hub::approvals::Approvals;
 use crate::hub::clients::Clients;
 use crate::hub::commits::Commits;
 use crate::hub::devices::Devices;
@@ -82,7 +84,6 @@ use crate::protocol::error::ProtocolError;
 use crate::protocol::event::Event;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{Read, Request};
-use crate::protocol::run_calls::RunReply;
 
 /// The user of credentials that belong to nobody in `[[gateway.auth.users]]`.
 pub const DEFAULT_USER: &str = "default";
@@ -106,6 +107,7 @@ pub struct Hub {
     answers: Answers,
     runs: Runs,
     history: History,
+    approvals: Approvals,
     /// What was open at the end of the gateway before: heard of with the first input.
     interrupted: Vec<RunEnded>,
     commits: Commits,
@@ -159,6 +161,8 @@ impl Hub {
         for id in history.load(state.messages) {
             commits.lazily(Change::DeleteMessage(id));
         }
+        let mut approvals = Approvals::default();
+        approvals.load(&mut commits, state.approvals, state.allowed, now);
         let mut runs = Runs::default();
         let interrupted = runs::restart::load(&mut runs, &mut commits, state.runs, now);
         Self {
@@ -187,6 +191,7 @@ impl Hub {
             answers,
             runs,
             history,
+            approvals,
             interrupted,
             commits,
             doubtful: Doubtful::default(),
@@ -246,6 +251,7 @@ impl Hub {
             Request::SessionsReset(key) => self.sessions_reset(now, conn, id, &key, effects),
             Request::SessionsDelete(key) => self.sessions_delete(conn, id, key, effects),
             Request::Runs(request) => self.run_request(now, conn, id, *request, effects),
+            Request::Approvals(ask) => self.approval_request(now, conn, id, *ask, effects),
             Request::LogsSubscribe(filter) => {
                 effects.push(Effect::Narrow { conn, filter });
                 self.respond(conn, id, Ok(Reply::Empty), effects);
@@ -284,6 +290,7 @@ impl Hub {
             self.pairings.deadline(),
             self.refusal_log.deadline(),
             self.runs.deadline(),
+            self.approvals.deadline(),
             self.stop_deadline(),
         ]
         .into_iter()
@@ -308,6 +315,7 @@ impl Hub {
         while let Some(run) = self.runs.forget_due(now.at) {
             self.commits.lazily(Change::DeleteRun(run));
         }
+        self.expire_approvals(now, effects);
         for key in self.answers.expire(now.at) {
             self.commits.lazily(Change::DeleteAnswer(key));
         }
@@ -331,6 +339,7 @@ impl Hub {
     fn closed(&mut self, now: Moment, conn: ConnId, effects: &mut Vec<Effect>) {
         self.connecting.remove(&conn);
         let Some(client) = self.clients.remove(conn) else { return };
+        self.approvals_left(now, conn, effects);
         if let Some(agent) = &client.grant.agent {
             self.runs_left(now, conn, effects);
             self.agent_left(now, agent, effects);
@@ -403,16 +412,9 @@ impl Hub {
     }
 
     /// Answers a request once more, unless its connection can no longer hear it.
-    fn respond_again(
-        &self,
-        conn: ConnId,
-        id: RequestId,
-        reply: RunReply,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn respond_again(&self, conn: ConnId, id: RequestId, reply: Reply, effects: &mut Vec<Effect>) {
         if self.clients.answerable(conn) {
-            let reply = Box::new(Reply::Runs(Box::new(reply)));
-            effects.push(Effect::RespondAgain { conn, id, reply });
+            effects.push(Effect::RespondAgain { conn, id, reply: Box::new(reply) });
         }
     }
 }

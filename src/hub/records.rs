@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::ids::{AgentName, Cursor, DeviceId, RunId, SessionKey, UserName};
+use crate::base::ids::{
+    AgentName, AllowedId, ApprovalId, Cursor, DeviceId, RunId, SessionKey, UserName,
+};
 use crate::hub::runs::record::RunRecord;
 use crate::protocol::agent_status::AgentStatus;
+use crate::protocol::approvals::{AllowedCommand, Approval};
 use crate::protocol::device::PublicKey;
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::run::ChatMessage;
@@ -54,6 +57,14 @@ pub enum Change {
     PutMessage(Arc<ChatMessage>),
     /// Forget a message.
     DeleteMessage(u64),
+    /// Insert or replace a request for approval, by its id.
+    PutApproval(Arc<Approval>),
+    /// Forget a request for approval.
+    DeleteApproval(ApprovalId),
+    /// Insert what an agent may always run, by its id.
+    PutAllowed(Arc<AllowedCommand>),
+    /// Withdraw what an agent may always run.
+    DeleteAllowed(AllowedId),
 }
 
 /// A device that was approved or revoked.
@@ -161,4 +172,8 @@ pub struct DurableState {
     pub runs: Vec<Arc<RunRecord>>,
     /// The messages of all histories.
     pub messages: Vec<Arc<ChatMessage>>,
+    /// The requests for approval.
+    pub approvals: Vec<Arc<Approval>>,
+    /// What agents may always run.
+    pub allowed: Vec<Arc<AllowedCommand>>,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::base::ids::Cursor;
 use crate::protocol::agent_status::AgentStatus;
+use crate::protocol::approvals::Approval;
 use crate::protocol::json::{ObjectWriter, push_array, push_u64};
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::run::{AgentRequest, ChatMessage, ChatUpdate, RunProgress};
@@ -52,6 +53,10 @@ pub enum Event {
     ChatMessage(Arc<ChatMessage>),
     /// `agent`
     RunProgress(Arc<RunProgress>),
+    /// `exec.approval.requested`, scope `operator.approvals`
+    ApprovalRequested(Arc<Approval>),
+    /// `exec.approval.resolved`, scope `operator.approvals`
+    ApprovalResolved(Arc<Approval>),
     /// What a peer published, passed on.
     Published {
         /// Which event.
@@ -203,7 +208,7 @@ impl View {
 }
 
 /// The names of all events, for `features.events`.
-pub const EVENT_NAMES: [&str; 18] = [
+pub const EVENT_NAMES: [&str; 20] = [
     "connect.challenge",
     "log",
     "tick",
@@ -217,6 +222,8 @@ pub const EVENT_NAMES: [&str; 18] = [
     "chat",
     "chat.message",
     "agent",
+    "exec.approval.requested",
+    "exec.approval.resolved",
     "notification",
     "tool.stream",
     "context.compaction",
@@ -240,6 +247,8 @@ impl Event {
             Self::Chat(_) => "chat",
             Self::ChatMessage(_) => "chat.message",
             Self::RunProgress(_) => "agent",
+            Self::ApprovalRequested(_) => "exec.approval.requested",
+            Self::ApprovalResolved(_) => "exec.approval.resolved",
             Self::Published { kind, .. } => kind.name(),
         }
     }
@@ -258,6 +267,9 @@ impl Event {
             | Self::Published { .. } => Audience::Scope(ScopeSet::READ),
             Self::AgentRequest(_) => Audience::Nobody,
             Self::PairRequested(_) | Self::PairResolved(_) => Audience::Scope(ScopeSet::PAIRING),
+            Self::ApprovalRequested(_) | Self::ApprovalResolved(_) => {
+                Audience::Scope(ScopeSet::APPROVALS)
+            }
         }
     }
 
@@ -275,6 +287,8 @@ impl Event {
             | Self::Chat(_)
             | Self::ChatMessage(_)
             | Self::RunProgress(_)
+            | Self::ApprovalRequested(_)
+            | Self::ApprovalResolved(_)
             | Self::Published { .. } => false,
         }
     }
@@ -290,6 +304,8 @@ impl Event {
             | Self::Chat(_)
             | Self::ChatMessage(_)
             | Self::RunProgress(_)
+            | Self::ApprovalRequested(_)
+            | Self::ApprovalResolved(_)
             | Self::Published { .. } => true,
             Self::Tick(_)
             | Self::Presence { .. }
@@ -342,6 +358,8 @@ impl Event {
             Self::Chat(update) => update.write(out),
             Self::ChatMessage(message) => message.write(out),
             Self::RunProgress(progress) => progress.write(out),
+            Self::ApprovalRequested(approval) => approval.write_requested(out),
+            Self::ApprovalResolved(approval) => approval.write_resolved(out),
             Self::Published { payload, .. } => out.extend_from_slice(payload.as_bytes()),
         }
     }

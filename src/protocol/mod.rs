@@ -19,6 +19,7 @@
 )]
 
 pub mod agent_status;
+pub mod approvals;
 pub mod connect;
 pub mod cost;
 pub mod device;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::base::ids::{Cursor, SessionKey};
 use crate::protocol::agent_status::AgentLine;
+use crate::protocol::approvals::ApprovalReply;
 use crate::protocol::devices::DeviceReply;
 use crate::protocol::event::{PresenceEntry, push_presence};
 use crate::protocol::frame::{write_ok, write_success};
@@ -85,6 +86,8 @@ pub enum Reply {
     LastHeartbeat(Option<u64>),
     /// `chat.*`, `agent`, `agent.wait`, `sessions.send`
     Runs(Box<RunReply>),
+    /// `exec.approval.*`, `exec.approvals.*`
+    Approvals(Box<ApprovalReply>),
 }
 
 /// A page of the sessions.
@@ -175,6 +178,7 @@ pub fn write_reply(out: &mut Vec<u8>, id: &str, reply: &Reply) {
             write_success(out, id, |out| push_array(out, entries.iter(), push_presence));
         }
         Reply::Runs(reply) => reply.write(out, id),
+        Reply::Approvals(reply) => reply.write(out, id),
         Reply::Devices(reply) => write_success(out, id, |out| reply.write(out)),
         Reply::SessionsList(page) => write_object(out, id, |body| write_sessions(body, page)),
         Reply::SessionsGet { session, now_ms } => write_object(out, id, |body| {

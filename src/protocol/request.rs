@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::base::ids::{AgentName, Cursor, SessionKey};
 use crate::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use crate::protocol::approvals::ApprovalRequest;
 use crate::protocol::cost::Cost;
 use crate::protocol::devices::DeviceRequest;
 use crate::protocol::error::ProtocolError;
@@ -19,8 +20,8 @@ use crate::protocol::frame::RequestFrame;
 use crate::protocol::hello::Grant;
 use crate::protocol::log_entry::{Level, LogDraft};
 use crate::protocol::methods::{
-    Method, agent_status, devices, events_publish, logs_append, logs_subscribe, logs_tail, runs,
-    session_key, session_reports, sessions,
+    Method, agent_status, approvals, devices, events_publish, logs_append, logs_subscribe,
+    logs_tail, runs, session_key, session_reports, sessions,
 };
 use crate::protocol::run_calls::RunRequest;
 use crate::protocol::scope::Role;
@@ -56,6 +57,8 @@ pub enum Request {
     SessionsDelete(SessionKey),
     /// `chat.*`, `agent`, `agent.wait`, `sessions.send`, `run.update`
     Runs(Box<RunRequest>),
+    /// `exec.approval.*`, `exec.approvals.*`
+    Approvals(Box<ApprovalRequest>),
     /// What changes nothing.
     Read(Read),
 }
@@ -321,6 +324,10 @@ impl Called<'_> {
             Method::Runs(call) => {
                 let request = runs::read(call, &self.members(&runs::PARAMS)?, self.json)?;
                 Request::Runs(Box::new(request))
+            }
+            Method::Approvals(call) => {
+                let params = self.members(&approvals::PARAMS)?;
+                Request::Approvals(Box::new(approvals::read(call, &params, self.agent)?))
             }
             Method::Ping => return Ok(Call::Ping),
             Method::Health => return Ok(Call::Health),

@@ -271,6 +271,8 @@ fn class_of(event: &Event) -> Class {
         | Event::Chat(_)
         | Event::ChatMessage(_)
         | Event::RunProgress(_)
+        | Event::ApprovalRequested(_)
+        | Event::ApprovalResolved(_)
         | Event::Published { .. } => Class::Stream { log_cursor: None },
         Event::Tick(_) => Class::State(StateKind::Tick),
         Event::Presence { .. } => Class::State(StateKind::Presence),

@@ -49,5 +49,15 @@ pub(crate) fn apply(disk: &mut DurableState, change: Change) {
             disk.messages.push(message);
         }
         Change::DeleteMessage(id) => disk.messages.retain(|other| other.id != id),
+        Change::PutApproval(approval) => {
+            disk.approvals.retain(|other| other.id != approval.id);
+            disk.approvals.push(approval);
+        }
+        Change::DeleteApproval(id) => disk.approvals.retain(|other| other.id != id),
+        Change::PutAllowed(command) => {
+            disk.allowed.retain(|other| other.id != command.id);
+            disk.allowed.push(command);
+        }
+        Change::DeleteAllowed(id) => disk.allowed.retain(|other| other.id != id),
     }
 }

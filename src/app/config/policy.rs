@@ -24,6 +24,7 @@ impl Config {
                 backlog_bytes_max: self.limits.backlog_bytes_max,
             },
             default_agent: None,
+            approvals: self.approvals.policy(),
         }
     }
 }

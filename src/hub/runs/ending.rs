@@ -173,7 +173,8 @@ impl Hub {
         for Waiter { conn, id, what } in waiters {
             match what {
                 Awaited::End => {
-                    self.respond_again(conn, id, RunReply::AgentEnded(outcome.clone()), effects);
+                    let reply = Reply::Runs(Box::new(RunReply::AgentEnded(outcome.clone())));
+                    self.respond_again(conn, id, reply, effects);
                 }
                 Awaited::EndUntil(_) => {
                     self.clients.waited(conn);

@@ -10,6 +10,7 @@ mod device_pair;
 mod device_token;
 mod devices;
 mod events_publish;
+mod exec_approval;
 mod logs_append;
 mod logs_tail;
 mod node_list;

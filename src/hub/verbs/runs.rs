@@ -187,14 +187,23 @@ impl Hub {
 
     /// A request of this connection waits from here on, if not too many do.
     pub(in crate::hub) fn begin_wait(&mut self, conn: ConnId) -> Result<(), ProtocolError> {
-        let Some(client) = self.clients.get_mut(conn) else { return Ok(()) };
-        if client.waits >= WAITS_PER_CONNECTION_MAX {
-            let error = "too many requests of this connection wait";
-            let error = ProtocolError::new(ErrorCode::ResourceExhausted, error);
-            return Err(error.retry_after(millis(RUN_RETRY_AFTER)));
+        self.check_waits(conn)?;
+        if let Some(client) = self.clients.get_mut(conn) {
+            client.waits += 1;
         }
-        client.waits += 1;
         Ok(())
+    }
+
+    /// Whether one more request of this connection may wait.
+    pub(in crate::hub) fn check_waits(&self, conn: ConnId) -> Result<(), ProtocolError> {
+        match self.clients.get(conn) {
+            Some(client) if client.waits >= WAITS_PER_CONNECTION_MAX => {
+                let error = "too many requests of this connection wait";
+                let error = ProtocolError::new(ErrorCode::ResourceExhausted, error);
+                Err(error.retry_after(millis(RUN_RETRY_AFTER)))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Passes a control message on. It is no run: the agent need not answer it.

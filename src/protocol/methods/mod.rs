@@ -4,6 +4,7 @@
 //! the table, a variant of `request::Request` and, if it has parameters, a file here.
 //! Called by `request`, and by `hello` for the list of methods.
 
+use crate::protocol::approvals::ApprovalCall;
 use crate::protocol::devices::DeviceMethod;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::hello::Grant;
@@ -11,6 +12,7 @@ use crate::protocol::run_calls::RunCall;
 use crate::protocol::scope::{Role, ScopeSet};
 
 pub(super) mod agent_status;
+pub(super) mod approvals;
 pub(super) mod devices;
 pub(super) mod events_publish;
 pub(super) mod logs_append;
@@ -74,6 +76,8 @@ pub enum Method {
     LastHeartbeat,
     /// `chat.*`, `agent`, `agent.wait`, `sessions.send`, `run.update`
     Runs(RunCall),
+    /// `exec.approval.*`, `exec.approvals.*`
+    Approvals(ApprovalCall),
 }
 
 /// Who may call a method.
@@ -99,7 +103,7 @@ struct Row {
 }
 
 /// `ping` stands first: it is the most frequent, and rows are compared in order.
-const TABLE: [Row; 39] = [
+const TABLE: [Row; 44] = [
     Row { method: Method::Ping, name: "ping", aliases: &[], access: Access::Everyone },
     Row {
         method: Method::LogsAppend,
@@ -330,6 +334,36 @@ const TABLE: [Row; 39] = [
         aliases: &["run_update"],
         access: Access::Agent,
     },
+    Row {
+        method: Method::Approvals(ApprovalCall::Request),
+        name: "exec.approval.request",
+        aliases: &[],
+        access: Access::AgentOr(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Approvals(ApprovalCall::WaitDecision),
+        name: "exec.approval.waitDecision",
+        aliases: &[],
+        access: Access::AgentOr(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Approvals(ApprovalCall::Resolve),
+        name: "exec.approval.resolve",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::APPROVALS),
+    },
+    Row {
+        method: Method::Approvals(ApprovalCall::List),
+        name: "exec.approvals.list",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::APPROVALS),
+    },
+    Row {
+        method: Method::Approvals(ApprovalCall::Remove),
+        name: "exec.approvals.remove",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::APPROVALS),
+    },
 ];
 
 impl Method {
@@ -369,6 +403,7 @@ impl Method {
             Self::ModelsList => "models.list",
             Self::LastHeartbeat => "last-heartbeat",
             Self::Runs(call) => call.name(),
+            Self::Approvals(call) => call.name(),
         }
     }
 

@@ -11,6 +11,8 @@
 //! | `agents` | agent's name | `AgentStatus` as JSON |
 //! | `runs` | run id | `RunRecord` as JSON |
 //! | `messages` | message id | `ChatMessage` as JSON |
+//! | `approvals` | approval id | `Approval` as JSON |
+//! | `allowed` | allowed id | `AllowedCommand` as JSON |
 //! | `probe` | name | filler; see `worker` |
 //!
 //! Owns no thread and no file: it is given a transaction. Called by `worker` and `database`.
@@ -36,6 +38,8 @@ const SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("session
 const AGENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("agents");
 const RUNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("runs");
 const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
+const APPROVALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("approvals");
+const ALLOWED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("allowed");
 const PROBE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("probe");
 
 const CURSORS_RESERVED: &str = "cursors_reserved";
@@ -60,6 +64,8 @@ pub(super) fn add_sessions(transaction: &WriteTransaction) -> Result<(), StoreEr
 pub(super) fn add_work(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(RUNS)?;
     transaction.open_table(MESSAGES)?;
+    transaction.open_table(APPROVALS)?;
+    transaction.open_table(ALLOWED)?;
     Ok(())
 }
 
@@ -107,6 +113,8 @@ pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
         agents: load_json("agents", &transaction.open_table(AGENTS)?, |name| name.to_owned())?,
         runs: load_json("runs", &transaction.open_table(RUNS)?, |id| id.to_owned())?,
         messages: load_json("messages", &transaction.open_table(MESSAGES)?, |id| id.to_string())?,
+        approvals: load_json("approvals", &transaction.open_table(APPROVALS)?, |id| id.to_owned())?,
+        allowed: load_json("allowed", &transaction.open_table(ALLOWED)?, |id| id.to_owned())?,
     })
 }
 
@@ -120,6 +128,8 @@ struct Tables<'t> {
     agents: Table<'t, &'static str, &'static [u8]>,
     runs: Table<'t, &'static str, &'static [u8]>,
     messages: Table<'t, u64, &'static [u8]>,
+    approvals: Table<'t, &'static str, &'static [u8]>,
+    allowed: Table<'t, &'static str, &'static [u8]>,
     /// One buffer for all journal entries of a commit.
     bytes: Vec<u8>,
 }
@@ -136,6 +146,8 @@ impl<'t> Tables<'t> {
             agents: transaction.open_table(AGENTS)?,
             runs: transaction.open_table(RUNS)?,
             messages: transaction.open_table(MESSAGES)?,
+            approvals: transaction.open_table(APPROVALS)?,
+            allowed: transaction.open_table(ALLOWED)?,
             bytes: Vec::new(),
         })
     }
@@ -195,6 +207,18 @@ impl<'t> Tables<'t> {
             }
             Change::DeleteMessage(id) => {
                 self.messages.remove(id)?;
+            }
+            Change::PutApproval(approval) => {
+                self.approvals.insert(approval.id.as_str(), encode(&**approval)?.as_slice())?;
+            }
+            Change::DeleteApproval(id) => {
+                self.approvals.remove(id.as_str())?;
+            }
+            Change::PutAllowed(command) => {
+                self.allowed.insert(command.id.as_str(), encode(&**command)?.as_slice())?;
+            }
+            Change::DeleteAllowed(id) => {
+                self.allowed.remove(id.as_str())?;
             }
         }
         Ok(())

@@ -235,7 +235,7 @@ fn sync(database: &Database) -> Result<(), StoreError> {
 }
 
 /// Whether even relaxed durability waits for the disk: a cursor must never be used twice, and a
-/// revoked device must not come back.
+/// revoked device or a withdrawn permission must not come back.
 fn needs_sync(change: &Change) -> bool {
     match change {
         Change::AppendLog(_)
@@ -250,12 +250,16 @@ fn needs_sync(change: &Change) -> bool {
         | Change::PutRun(_)
         | Change::DeleteRun(_)
         | Change::PutMessage(_)
-        | Change::DeleteMessage(_) => false,
+        | Change::DeleteMessage(_)
+        | Change::PutApproval(_)
+        | Change::DeleteApproval(_)
+        | Change::PutAllowed(_) => false,
         Change::ReserveCursors(_)
         | Change::PutDevice(_)
         | Change::DeleteDevice(_)
         | Change::PutToken(_)
-        | Change::DeleteToken(_) => true,
+        | Change::DeleteToken(_)
+        | Change::DeleteAllowed(_) => true,
     }
 }
 
@@ -270,6 +274,8 @@ fn size(change: &Change) -> usize {
             let text = run.end.as_ref().and_then(|end| end.text.as_ref());
             text.map_or(0, |text| text.len()) + 2 * FLAT
         }
+        Change::PutApproval(approval) => approval.command.bytes() + FLAT,
+        Change::PutAllowed(command) => command.bytes() + FLAT,
         Change::PutMessage(message) => message.content.len() + FLAT,
         Change::ReserveCursors(_)
         | Change::TrimJournal(_)
@@ -283,6 +289,8 @@ fn size(change: &Change) -> usize {
         | Change::DeleteSession(_)
         | Change::DeleteAgent(_)
         | Change::DeleteRun(_)
-        | Change::DeleteMessage(_) => FLAT,
+        | Change::DeleteMessage(_)
+        | Change::DeleteApproval(_)
+        | Change::DeleteAllowed(_) => FLAT,
     }
 }
