@@ -81,7 +81,19 @@ text_id!(
 );
 
 /// A journal position. Grows; never used twice, not even after a crash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Cursor(pub u64);
 
 /// A commit that the hub asked the store for. Grows by one from commit to commit.

@@ -484,3 +484,58 @@ pub const CLIENT_KEY_BYTES_MAX: u64 = 4 * 1024;
 const _: () = assert!(CLIENT_PING_AFTER.as_millis() > TICK_INTERVAL.as_millis());
 const _: () = assert!(CLIENT_GONE_AFTER.as_millis() > CLIENT_PING_AFTER.as_millis());
 const _: () = assert!(CLIENT_LINES_PER_REPORT_MAX <= LOG_ENTRIES_PER_APPEND_MAX);
+
+/// Programs that run at a time by default, and at most by configuration. Each takes two pipes, a
+/// pidfd and a socket if it connects: 1,000 are 4,000 descriptors of the usual 20,000.
+pub const SPAWNS_CONCURRENT_DEFAULT: usize = 32;
+/// See [`SPAWNS_CONCURRENT_DEFAULT`].
+pub const SPAWNS_CONCURRENT_MAX: usize = 1_000;
+/// Spawns that wait for their turn by default, and at most by configuration: 10,000 of at most
+/// [`SPAWN_ASK_BYTES_MAX`] would be 10 GB, so [`SPAWNS_ASKED_BYTES_MAX`] bounds them all.
+pub const SPAWNS_QUEUED_DEFAULT: usize = 200;
+/// See [`SPAWNS_QUEUED_DEFAULT`].
+pub const SPAWNS_QUEUED_MAX: usize = 10_000;
+/// Arguments, variables and stdin of one spawn: Linux takes 2 MiB of arguments and variables by
+/// default, and 128 KiB in one.
+pub const SPAWN_ASK_BYTES_MAX: usize = 1024 * 1024;
+/// The same of all spawns that wait.
+pub const SPAWNS_ASKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// One argument, or one variable with its name (Linux: `MAX_ARG_STRLEN` is 128 KiB).
+pub const SPAWN_ARG_BYTES_MAX: usize = 128 * 1024 - 1;
+/// Arguments, and likewise variables, of one spawn.
+pub const SPAWN_ARGS_MAX: usize = 1_000;
+/// A command or a directory (Linux: `PATH_MAX`).
+pub const SPAWN_PATH_BYTES_MAX: usize = 4_095;
+/// `{task}` of a template, which becomes one argument.
+pub const SPAWN_TASK_BYTES_MAX: usize = 64 * 1024;
+/// How long a program may run by default, and at most by configuration.
+pub const SPAWN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
+/// See [`SPAWN_TIMEOUT_DEFAULT`].
+pub const SPAWN_TIMEOUT_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Between TERM and KILL by default, and at most.
+pub const SPAWN_GRACE_DEFAULT: Duration = Duration::from_secs(10);
+/// See [`SPAWN_GRACE_DEFAULT`].
+pub const SPAWN_GRACE_MAX: Duration = Duration::from_secs(10 * 60);
+/// For what a program that has exited left running, by default.
+pub const SPAWN_LEFTOVER_GRACE_DEFAULT: Duration = Duration::from_secs(2);
+/// Nothing of a program runs any more: how long its output may still come. Who holds its pipe then
+/// is out of reach.
+pub const SPAWN_OUTPUT_GRACE: Duration = Duration::from_secs(5);
+/// While the gateway stops, TERM is followed by KILL after this long at the latest.
+pub const STOP_CHILD_GRACE: Duration = Duration::from_secs(3);
+/// Output of one program that is taken, by default: some 10,000 lines a second.
+pub const SPAWN_OUTPUT_BYTES_PER_SECOND_DEFAULT: u64 = 1024 * 1024;
+/// What a program needs to find its way; secrets are in none of them.
+pub const SPAWN_ENV_ALLOW_DEFAULT: [&str; 8] =
+    ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR"];
+/// Agent templates: each is a table of the configuration.
+pub const AGENT_TEMPLATES_MAX: usize = 1_000;
+/// Ended spawns that are kept: 1,000 of some 1 KiB are 1 MiB.
+pub const SPAWNS_ENDED_MAX: usize = 1_000;
+/// The plain output of a spawn that becomes the text of a run.
+pub const SPAWN_TEXT_BYTES_MAX: usize = 64 * 1024;
+/// The error of a spawn: a path and a sentence.
+pub const SPAWN_ERROR_BYTES_MAX: usize = 8 * 1024;
+
+const _: () = assert!(STOP_CHILD_GRACE.as_millis() < STOP_COMMIT_GRACE.as_millis());
+const _: () = assert!(SPAWN_TASK_BYTES_MAX < SPAWN_ARG_BYTES_MAX);

@@ -11,8 +11,9 @@
 //!                         └── new device or token ──▶ waits for its commit ┴─ stored ──▶ Admit
 //! ```
 
-use crate::base::ids::{AgentName, ConnId, RequestId, UserName};
+use crate::base::ids::{AgentName, ConnId, RequestId, SpawnId, UserName};
 use crate::base::limits::{RESTART_EXPECTED, TICK_INTERVAL};
+use crate::base::secret::Secret;
 use crate::base::time::{Moment, millis};
 use crate::hub::clients::Client;
 use crate::hub::commits::Waiter;
@@ -45,6 +46,8 @@ pub(super) struct Admission {
     pub(super) token: Option<(IssuedToken, TokenHash)>,
     /// The key that signed, when a signature let it in.
     pub(super) key: Option<PublicKey>,
+    /// The spawn whose credential let it in.
+    spawn: Option<SpawnId>,
     /// What was registered for it.
     pub(super) registered: Option<Registered>,
 }
@@ -81,6 +84,9 @@ impl Hub {
         if !self.announced_ready {
             return Err(Box::new(Refusal::starting()));
         }
+        if let Some(admission) = self.admission_by_spawn(asked)? {
+            return Ok(admission);
+        }
         let address = asked.peer.address;
         if let Some(left) = self.limiter.locked_for(now.at, address)
             && !self.passes_lock_out(asked)
@@ -111,11 +117,40 @@ impl Hub {
             role: Role::Operator,
             scopes: ScopeSet::ADMIN,
             agent: None,
+            session: None,
             device: None,
             user: UserName::new(DEFAULT_USER),
             is_owner: true,
         };
         Ok(Admission::new(asked, grant, "owner"))
+    }
+
+    /// The program of a spawn, which presents what it was started with: an agent whose name and
+    /// session are the spawn's, whatever it calls itself and whatever device it brings. What was
+    /// presented cannot be guessed, so no lock-out holds it up.
+    fn admission_by_spawn(
+        &self,
+        asked: &ConnectRequested,
+    ) -> Result<Option<Admission>, Box<Refusal>> {
+        let hash = asked.connect.auth_token.as_ref().map(Secret::hash);
+        let Some(spawn) = hash.and_then(|hash| self.spawns.by_token(&hash.0)) else {
+            return Ok(None);
+        };
+        if asked.connect.role_named && asked.connect.role != Role::Agent {
+            return Err(Box::new(Refusal::token_mismatch()));
+        }
+        let grant = Grant {
+            role: Role::Agent,
+            scopes: ScopeSet::NONE,
+            agent: Some(spawn.agent.clone()),
+            session: Some(spawn.session.clone()),
+            device: None,
+            user: spawn.user.clone(),
+            is_owner: false,
+        };
+        let mut admission = Admission::new(asked, grant, "spawn");
+        admission.spawn = Some(spawn.id.clone());
+        Ok(Some(admission))
     }
 
     /// An approved device's signature cannot be guessed, so a lock-out that somebody else at its
@@ -183,6 +218,7 @@ impl Hub {
                 role: connect.role,
                 scopes: asked_or_default(connect),
                 agent: self.free_agent_name(connect)?,
+                session: None,
                 device: None,
                 user: UserName::new(DEFAULT_USER),
                 is_owner: false,
@@ -242,6 +278,7 @@ impl Hub {
             role: token.role,
             scopes: connect.scopes.map_or(may, |scopes| grantable(scopes, may)),
             agent: device.agent.clone(),
+            session: None,
             device: Some(device.id.clone()),
             user: device.user.clone(),
             is_owner: false,
@@ -274,6 +311,7 @@ impl Hub {
             role: connect.role,
             scopes: grantable(asked_or_default(connect), secret.scopes),
             agent: self.free_agent_name(connect)?,
+            session: None,
             device: None,
             user: secret.user.clone(),
             is_owner: false,
@@ -311,6 +349,7 @@ impl Hub {
             role: device.role,
             scopes: grantable(scopes, device.scopes),
             agent: device.agent.clone(),
+            session: None,
             device: Some(device.id.clone()),
             user: device.user.clone(),
             is_owner: false,
@@ -349,6 +388,7 @@ impl Hub {
             Client {
                 grant: admission.grant.clone(),
                 client_id: admission.client.id.clone(),
+                spawn: admission.spawn.clone(),
                 has_signed: admission.key.is_some(),
                 rtt: None,
                 closing: false,
@@ -383,6 +423,9 @@ impl Hub {
         // A new client has the state without waiting.
         let tick = self.ticks.snapshot(now, &self.sessions);
         effects.push(Effect::Send { conn, event: tick });
+        if let Some(spawn) = admission.spawn {
+            self.run_agent_arrived(conn, &spawn, effects);
+        }
     }
 
     /// Refuses a `connect`, and reports it unless its address has been reported just now.
@@ -431,6 +474,7 @@ impl Admission {
             mode,
             token: None,
             key: None,
+            spawn: None,
             registered: None,
         }
     }

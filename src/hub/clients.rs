@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::base::ids::{AgentName, ConnId, DeviceId};
+use crate::base::ids::{AgentName, ConnId, DeviceId, SessionKey, SpawnId};
 use crate::protocol::hello::Grant;
 use crate::protocol::scope::Role;
 
@@ -20,6 +20,8 @@ pub(super) struct Client {
     pub(super) has_signed: bool,
     /// The round trip of its last heartbeat.
     pub(super) rtt: Option<Duration>,
+    /// The spawn whose credential let it in.
+    pub(super) spawn: Option<SpawnId>,
     /// Whether `Effect::Close` was emitted: nothing that it asks now could be answered.
     pub(super) closing: bool,
     /// Its requests that wait for something to happen.
@@ -92,6 +94,14 @@ impl Clients {
             .collect()
     }
 
+    /// The open connections that a spawn's credential let in. Looks at every connection.
+    pub(super) fn of_spawn(&self, spawn: &SpawnId) -> Vec<ConnId> {
+        self.iter()
+            .filter(|(_, client)| client.spawn.as_ref() == Some(spawn) && !client.closing)
+            .map(|(conn, _)| conn)
+            .collect()
+    }
+
     /// The names of the agents that are connected.
     pub(super) fn agent_names(&self) -> impl Iterator<Item = &AgentName> {
         self.by_agent.keys()
@@ -102,10 +112,15 @@ impl Clients {
         self.by_agent.contains_key(name)
     }
 
-    /// The newest open connection of an agent: what is for the agent goes there.
-    pub(super) fn newest_of_agent(&self, name: &AgentName) -> Option<ConnId> {
-        let conns = self.by_agent.get(name)?;
-        conns.iter().rev().copied().find(|conn| self.answerable(*conn))
+    /// The newest open connection of an agent that speaks of this session: what is for the agent
+    /// goes there.
+    pub(super) fn newest_of_agent(&self, name: &AgentName, session: &SessionKey) -> Option<ConnId> {
+        let speaks = |conn: &ConnId| {
+            self.get(*conn).is_some_and(|client| {
+                !client.closing && client.grant.session.as_ref().is_none_or(|own| own == session)
+            })
+        };
+        self.by_agent.get(name)?.iter().rev().copied().find(speaks)
     }
 
     /// A request of this connection no longer waits.

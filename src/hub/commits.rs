@@ -18,13 +18,14 @@ use std::sync::Arc;
 
 use crate::base::ids::{
     AgentName, AllowedId, ApprovalId, ConnId, Cursor, DeviceId, RequestId, RunId, SessionKey,
-    Ticket,
+    SpawnId, Ticket,
 };
 use crate::hub::admission::Admission;
 use crate::hub::agents::Agents;
 use crate::hub::marks::Marks;
 use crate::hub::records::{AnswerKey, AnswerRecord, Change, DeviceRecord, TokenRecord};
 use crate::hub::sessions::Sessions;
+use crate::hub::spawns::table::Spawns;
 use crate::hub::touched::Touched;
 use crate::protocol::agent_status::AgentStatus;
 use crate::protocol::log_entry::LogRecord;
@@ -37,6 +38,9 @@ const CHANGE_OVERHEAD_BYTES: usize = 128;
 const RECORD_BYTES: usize = 512;
 /// What a session or an agent's status costs, as it was and as it is.
 const SESSION_BYTES: usize = 2 * 1024;
+
+/// What a spawn's record costs: a command and an error of some 4 KiB at most, the rest is short.
+const SPAWN_BYTES: usize = 2 * 1024;
 
 /// Who is answered when a commit is on disk.
 pub(super) enum Waiter {
@@ -52,6 +56,10 @@ pub(super) enum Waiter {
     RunEnd(RunId),
     /// A request whose answer is known, and stands once everything so far is on disk.
     Reply { conn: ConnId, id: RequestId, reply: Reply },
+    /// A spawn that waits for a place.
+    SpawnQueued(SpawnId),
+    /// A launcher that waits for the word to go.
+    SpawnHeld(SpawnId),
 }
 
 /// Changes that become durable together.
@@ -246,6 +254,13 @@ impl Commits {
         &self.gathering.marks
     }
 
+    /// A spawn changes.
+    pub(super) fn touch_spawn(&mut self, id: &SpawnId) {
+        if self.gathering.touched.spawn(id) {
+            self.gathering.bytes += SPAWN_BYTES;
+        }
+    }
+
     /// A deletion that may wait, and that may be lost: what it deletes has no effect any more and
     /// is found again at the next start.
     pub(super) fn lazily(&mut self, change: Change) {
@@ -287,6 +302,7 @@ impl Commits {
         &mut self,
         sessions: &Sessions,
         agents: &Agents,
+        spawns: &Spawns,
         marked: Vec<Change>,
     ) -> (Ticket, Vec<Change>) {
         assert!(self.wants_dispatch(), "one commit at a time, and none for nothing");
@@ -295,7 +311,7 @@ impl Commits {
         // First, because what was deleted may have come again under the same name.
         let mut changes = mem::take(&mut self.lazy);
         changes.append(&mut batch.changes);
-        changes.extend(batch.touched.changes(sessions, agents));
+        changes.extend(batch.touched.changes(sessions, agents, spawns));
         changes.extend(marked);
         changes.extend(self.unwanted.iter().cloned());
         self.unwanted_in_flight = self.unwanted.len();

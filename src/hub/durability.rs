@@ -5,7 +5,9 @@
 //! registrations of a failed commit are forgotten and refused; the tokens and revocations stay,
 //! and go to the disk when it takes writes again.
 
-use crate::base::ids::Ticket;
+use std::collections::BTreeSet;
+
+use crate::base::ids::{SpawnId, Ticket};
 use crate::base::limits::RESTART_EXPECTED;
 use crate::base::time::Moment;
 use crate::hub::admission::Admission;
@@ -38,9 +40,12 @@ impl Hub {
                 Waiter::Answer(key) => {
                     let Some((answer, askers)) = self.answers.stored(&key) else { continue };
                     for (conn, id) in askers {
-                        self.respond(conn, id, Ok(answer.reply()), effects);
+                        let reply = self.answer_reply(&answer);
+                        self.respond(conn, id, reply, effects);
                     }
                 }
+                Waiter::SpawnQueued(id) => self.spawn_queued(&id, effects),
+                Waiter::SpawnHeld(id) => self.spawn_held(&id, effects),
                 Waiter::Admission(admission) if self.is_unstored(&admission) => {
                     // Its device changed once more while its commit ran.
                     self.commits.wait(Waiter::Admission(admission));
@@ -97,6 +102,9 @@ impl Hub {
                         self.respond(conn, id, Err(Box::new(refusals::not_stored())), effects);
                     }
                     self.commits.after_recovery(Change::DeleteAnswer(key));
+                }
+                Waiter::SpawnQueued(id) | Waiter::SpawnHeld(id) => {
+                    self.spawn_not_stored(now, &id, effects);
                 }
                 Waiter::Admission(admission) => admissions.push(admission),
                 Waiter::Run(id) => self.run_not_stored(now, &id, effects),
@@ -186,7 +194,7 @@ impl Hub {
     }
 
     /// Applies `Input::StoreRecovered`.
-    pub(super) fn store_recovered(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn store_recovered(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.commits.is_healthy() {
             return;
         }
@@ -205,6 +213,7 @@ impl Hub {
         for name in doubtful.agents {
             self.commits.touch_agent(&name, self.agents.get(&name));
         }
+        self.save_doubtful_spawns(now, doubtful.spawns);
         for hash in self.tokens.take_unsaved() {
             match self.tokens.get(&hash) {
                 Some(record) => self.commits.put_token(record),
@@ -212,6 +221,17 @@ impl Hub {
             }
         }
         self.save_devices();
+    }
+
+    /// Writes what has happened to spawns meanwhile.
+    fn save_doubtful_spawns(&mut self, now: Moment, spawns: BTreeSet<SpawnId>) {
+        for id in spawns {
+            self.commits.touch_spawn(&id);
+            let ended = self.spawns.record(&id).filter(|record| record.status.is_terminal());
+            if let Some(session) = ended.map(|record| record.session.clone()) {
+                self.close_session(now, &session);
+            }
+        }
     }
 
     /// Puts the records that differ from the disk into the next commit.
@@ -246,7 +266,8 @@ impl Hub {
             self.commits.trim_journal(oldest_kept);
         }
         let marked = self.commits.marks().changes(&self.runs, &self.history, &self.approvals);
-        let (ticket, changes) = self.commits.dispatch(&self.sessions, &self.agents, marked);
+        let (ticket, changes) =
+            self.commits.dispatch(&self.sessions, &self.agents, &self.spawns, marked);
         effects.push(Effect::Persist { ticket, changes });
     }
 }

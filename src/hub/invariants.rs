@@ -14,6 +14,10 @@ impl Hub {
     pub fn broken_invariant(&self) -> Option<&'static str> {
         let limits = &self.policy.limits;
         let open = self.clients.iter().filter(|(_, client)| !client.closing).count();
+        let spawn = &self.policy.spawn;
+        if let Err(name) = self.spawns.check(spawn.concurrent_max, spawn.queued_max) {
+            return Some(name);
+        }
         let checks = [
             (self.devices.len() <= DEVICES_MAX, "the devices are bounded"),
             (
@@ -46,9 +50,10 @@ impl Hub {
             (
                 self.runs.open().all(|run| match run.stage {
                     Stage::Given(conn) => self.clients.get(conn).is_some(),
+                    Stage::Starting { ref spawn, .. } => self.spawns.record(spawn).is_some(),
                     Stage::Storing { .. } | Stage::Ended { .. } => true,
                 }),
-                "every run that was given has an agent's connection",
+                "every run that was given has an agent's connection, or a spawn",
             ),
             (self.presence.is_consistent(), "presence has one line per key"),
             (

@@ -41,6 +41,7 @@ mod refusals;
 mod registration;
 mod reports;
 mod sessions;
+mod spawns;
 mod stopping;
 mod tick;
 mod tokens;
@@ -72,10 +73,12 @@ use crate::hub::presence::Presence;
 use crate::hub::rate_limit::RateLimiter;
 use crate::hub::records::{Change, DurableState};
 use crate::hub::refusal_log::RefusalLog;
+use crate::hub::reports::From;
 use crate::hub::runs::RunEnded;
 use crate::hub::runs::history::History;
 use crate::hub::runs::table::Runs;
 use crate::hub::sessions::Sessions;
+use crate::hub::spawns::table::Spawns;
 use crate::hub::stopping::Stage;
 use crate::hub::tick::Ticks;
 use crate::hub::tokens::Tokens;
@@ -104,6 +107,7 @@ pub struct Hub {
     journal: Journal,
     sessions: Sessions,
     agents: Agents,
+    spawns: Spawns,
     answers: Answers,
     runs: Runs,
     history: History,
@@ -165,9 +169,14 @@ impl Hub {
         approvals.load(&mut commits, state.approvals, state.allowed, now);
         let mut runs = Runs::default();
         let interrupted = runs::restart::load(&mut runs, &mut commits, state.runs, now);
+        let mut spawns = Spawns::default();
+        for id in spawns.load(state.spawns) {
+            commits.lazily(Change::DeleteSpawn(id));
+        }
         Self {
             sessions,
             agents,
+            spawns,
             pairings: Pairings::new(policy.auth.pairing_code, now.at),
             limiter: RateLimiter::new(policy.auth.rate_limit),
             heartbeats: Heartbeats::new(policy.heartbeat),
@@ -216,9 +225,10 @@ impl Hub {
             Input::SilenceMeasured(heard) => self.silence_measured(now, heard, effects),
             Input::Stored(ticket) => self.stored(now, ticket, effects),
             Input::StoreFailed { ticket: _, error } => self.store_failed(now, error, effects),
-            Input::StoreRecovered => self.store_recovered(effects),
+            Input::StoreRecovered => self.store_recovered(now, effects),
             Input::StopRequested { reason } => self.stop_requested(now, reason, effects),
-            Input::Child(_) | Input::Tick => {}
+            Input::Child(news) => self.child_news(now, *news, effects),
+            Input::Tick => {}
         }
         self.expire(now, effects);
         self.dispatch_commit(effects);
@@ -237,16 +247,18 @@ impl Hub {
         if !self.clients.answerable(conn) {
             return;
         }
+        let from = || From::Peer { conn, id: id.clone() };
         match request {
             Request::Status => self.status(now, conn, id, effects),
             Request::SystemPresence => self.system_presence(conn, id, effects),
             Request::LogsTail(ask) => self.logs_tail(conn, id, &ask, effects),
-            Request::LogsAppend(append) => self.logs_append(now, conn, id, append, effects),
+            Request::LogsAppend(append) => self.logs_append(now, from(), append, effects),
+            Request::Spawn(ask) => self.spawn_request(now, conn, id, *ask, effects),
             Request::Devices(ask) => self.device_request(now, conn, id, ask, effects),
-            Request::SessionUpdate(update) => self.session_update(now, conn, id, *update, effects),
-            Request::SessionUsage(usage) => self.session_usage(now, conn, id, *usage, effects),
-            Request::AgentStatus(report) => self.agent_status(now, conn, id, report, effects),
-            Request::EventsPublish(event) => self.events_publish(now, conn, id, event, effects),
+            Request::SessionUpdate(update) => self.session_update(now, from(), *update, effects),
+            Request::SessionUsage(usage) => self.session_usage(now, from(), *usage, effects),
+            Request::AgentStatus(report) => self.agent_status(now, from(), report, effects),
+            Request::EventsPublish(event) => self.events_publish(now, from(), event, effects),
             Request::SessionsPatch(patch) => self.sessions_patch(now, conn, id, *patch, effects),
             Request::SessionsReset(key) => self.sessions_reset(now, conn, id, &key, effects),
             Request::SessionsDelete(key) => self.sessions_delete(conn, id, key, effects),
@@ -291,6 +303,7 @@ impl Hub {
             self.refusal_log.deadline(),
             self.runs.deadline(),
             self.approvals.deadline(),
+            self.spawns.deadline(),
             self.stop_deadline(),
         ]
         .into_iter()
@@ -300,6 +313,8 @@ impl Hub {
 
     /// Does what time alone brings about.
     fn expire(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.ask_for_earlier(effects);
+        self.expire_spawns(now, effects);
         let due = self.heartbeats.due(now.at);
         if !due.is_empty() {
             effects.push(Effect::MeasureSilence(due));

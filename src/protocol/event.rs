@@ -13,6 +13,7 @@ use crate::protocol::log_entry::LogRecord;
 use crate::protocol::run::{AgentRequest, ChatMessage, ChatUpdate, RunProgress};
 use crate::protocol::scope::{Role, ScopeSet};
 use crate::protocol::session::SessionRows;
+use crate::protocol::spawn::SpawnShown;
 
 /// An event, as the hub emits it.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,8 @@ pub enum Event {
     ApprovalRequested(Arc<Approval>),
     /// `exec.approval.resolved`, scope `operator.approvals`
     ApprovalResolved(Arc<Approval>),
+    /// `spawn_result`
+    SpawnResult(Arc<SpawnShown>),
     /// What a peer published, passed on.
     Published {
         /// Which event.
@@ -208,7 +211,7 @@ impl View {
 }
 
 /// The names of all events, for `features.events`.
-pub const EVENT_NAMES: [&str; 20] = [
+pub const EVENT_NAMES: [&str; 21] = [
     "connect.challenge",
     "log",
     "tick",
@@ -224,6 +227,7 @@ pub const EVENT_NAMES: [&str; 20] = [
     "agent",
     "exec.approval.requested",
     "exec.approval.resolved",
+    "spawn_result",
     "notification",
     "tool.stream",
     "context.compaction",
@@ -249,6 +253,7 @@ impl Event {
             Self::RunProgress(_) => "agent",
             Self::ApprovalRequested(_) => "exec.approval.requested",
             Self::ApprovalResolved(_) => "exec.approval.resolved",
+            Self::SpawnResult(_) => "spawn_result",
             Self::Published { kind, .. } => kind.name(),
         }
     }
@@ -264,6 +269,7 @@ impl Event {
             | Self::Chat(_)
             | Self::ChatMessage(_)
             | Self::RunProgress(_)
+            | Self::SpawnResult(_)
             | Self::Published { .. } => Audience::Scope(ScopeSet::READ),
             Self::AgentRequest(_) => Audience::Nobody,
             Self::PairRequested(_) | Self::PairResolved(_) => Audience::Scope(ScopeSet::PAIRING),
@@ -289,6 +295,7 @@ impl Event {
             | Self::RunProgress(_)
             | Self::ApprovalRequested(_)
             | Self::ApprovalResolved(_)
+            | Self::SpawnResult(_)
             | Self::Published { .. } => false,
         }
     }
@@ -306,6 +313,7 @@ impl Event {
             | Self::RunProgress(_)
             | Self::ApprovalRequested(_)
             | Self::ApprovalResolved(_)
+            | Self::SpawnResult(_)
             | Self::Published { .. } => true,
             Self::Tick(_)
             | Self::Presence { .. }
@@ -360,6 +368,7 @@ impl Event {
             Self::RunProgress(progress) => progress.write(out),
             Self::ApprovalRequested(approval) => approval.write_requested(out),
             Self::ApprovalResolved(approval) => approval.write_resolved(out),
+            Self::SpawnResult(shown) => shown.write(out),
             Self::Published { payload, .. } => out.extend_from_slice(payload.as_bytes()),
         }
     }

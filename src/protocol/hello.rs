@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::base::ids::{AgentName, ConnId, DeviceId, RequestId, UserName};
+use crate::base::ids::{AgentName, ConnId, DeviceId, RequestId, SessionKey, UserName};
 use crate::base::secret::Secret;
 use crate::protocol::event::{EVENT_NAMES, PresenceEntry, push_presence, write_state_version};
 use crate::protocol::frame::open_response;
@@ -28,6 +28,8 @@ pub struct Grant {
     pub scopes: ScopeSet,
     /// An agent's name.
     pub agent: Option<AgentName>,
+    /// The one session that a started agent speaks of; `None`: all of its own.
+    pub session: Option<SessionKey>,
     /// The device that was proven, if any.
     pub device: Option<DeviceId>,
     /// Whose credential admitted it.

@@ -16,6 +16,7 @@ use crate::protocol::methods::sessions::encode_cursor;
 use crate::protocol::request::SessionsCursor;
 use crate::protocol::run_calls::RunReply;
 use crate::protocol::session::{Session, SessionTotals};
+use crate::protocol::spawn::SpawnReply;
 
 /// The body of a successful response; encoded by the fan-out thread, not by the hub.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +81,8 @@ pub enum Reply {
     Config(Box<ConfigShown>),
     /// `channels.status` at this moment, Unix milliseconds. There are no channels.
     ChannelsStatus(u64),
+    /// `spawn`, `spawn.*`, `sessions_spawn`, `sessions_kill`
+    Spawn(Box<SpawnReply>),
     /// `models.list`. The agents choose their models.
     ModelsList,
     /// `last-heartbeat`: when the last `tick` went to everyone, Unix milliseconds.
@@ -179,6 +182,7 @@ pub fn write_reply(out: &mut Vec<u8>, id: &str, reply: &Reply) {
         }
         Reply::Runs(reply) => reply.write(out, id),
         Reply::Approvals(reply) => reply.write(out, id),
+        Reply::Spawn(reply) => write_success(out, id, |out| reply.write(out)),
         Reply::Devices(reply) => write_success(out, id, |out| reply.write(out)),
         Reply::SessionsList(page) => write_object(out, id, |body| write_sessions(body, page)),
         Reply::SessionsGet { session, now_ms } => write_object(out, id, |body| {

@@ -19,12 +19,14 @@ use crate::protocol::fields::{Invalid, Object, Place};
 use crate::protocol::frame::RequestFrame;
 use crate::protocol::hello::Grant;
 use crate::protocol::log_entry::{Level, LogDraft};
+use crate::protocol::methods::spawn::SpawnMethod;
 use crate::protocol::methods::{
     Method, agent_status, approvals, devices, events_publish, logs_append, logs_subscribe,
-    logs_tail, runs, session_key, session_reports, sessions,
+    logs_tail, runs, session_key, session_reports, sessions, spawn,
 };
 use crate::protocol::run_calls::RunRequest;
-use crate::protocol::scope::Role;
+use crate::protocol::spawn::SpawnRequest;
+use crate::protocol::speaker::Speaker;
 
 /// A request whose frame, method, parameters and scope have been checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +61,8 @@ pub enum Request {
     Runs(Box<RunRequest>),
     /// `exec.approval.*`, `exec.approvals.*`
     Approvals(Box<ApprovalRequest>),
+    /// `spawn`, `spawn.*`, `sessions_spawn`, `sessions_kill`
+    Spawn(Box<SpawnRequest>),
     /// What changes nothing.
     Read(Read),
 }
@@ -291,18 +295,23 @@ pub fn parse(
         Method::find(&frame.method).ok_or_else(|| ProtocolError::unknown_method(&frame.method))?;
     method.check(grant)?;
     let json = frame.params.map_or("{}", RawValue::get);
-    let called = Called { name: &frame.method, json, agent: agent_of(grant), now_unix_ms };
-    let call = if json.starts_with('{') {
-        called.read(method)
-    } else {
-        Err(Invalid("must be an object".to_owned()))
-    };
-    call.map_err(|invalid| ProtocolError::invalid_params(method.name(), &invalid.0))
+    let called = Called { name: &frame.method, json, agent: Speaker::of(grant), now_unix_ms };
+    called.call(method)
 }
 
-/// Who reports as an agent, and so speaks only as itself.
-fn agent_of(grant: &Grant) -> Option<&AgentName> {
-    grant.agent.as_ref().filter(|_| grant.role == Role::Agent)
+/// Reads a report of an agent that has no connection.
+pub(super) fn parse_report(
+    method: Method,
+    params: Option<&RawValue>,
+    agent: Speaker<'_>,
+    now_unix_ms: u64,
+) -> Result<Request, ProtocolError> {
+    let json = params.map_or("{}", RawValue::get);
+    let called = Called { name: method.name(), json, agent: Some(agent), now_unix_ms };
+    match called.call(method)? {
+        Call::Request(request) => Ok(request),
+        Call::Ping | Call::Health => Err(ProtocolError::unknown_method(method.name())),
+    }
 }
 
 /// A request on its way to being typed.
@@ -310,11 +319,20 @@ struct Called<'a> {
     /// The method's name or alias.
     name: &'a str,
     json: &'a str,
-    agent: Option<&'a AgentName>,
+    agent: Option<Speaker<'a>>,
     now_unix_ms: u64,
 }
 
 impl Called<'_> {
+    fn call(&self, method: Method) -> Result<Call, ProtocolError> {
+        let call = if self.json.starts_with('{') {
+            self.read(method)
+        } else {
+            Err(Invalid("must be an object".to_owned()))
+        };
+        call.map_err(|invalid| ProtocolError::invalid_params(method.name(), &invalid.0))
+    }
+
     fn read(&self, method: Method) -> Result<Call, Invalid> {
         let read = |read| Ok(Call::Request(Request::Read(read)));
         let request = match method {
@@ -361,6 +379,7 @@ impl Called<'_> {
                 let params = self.members(&logs_subscribe::PARAMS)?;
                 Request::LogsSubscribe(logs_subscribe::read(&params)?)
             }
+            Method::Spawn(method) => Request::Spawn(Box::new(self.spawn(method)?)),
             Method::LogsAppend => self.logs_append()?,
             Method::SessionUpdate => {
                 let (params, once) = self.report(&session_reports::UPDATE)?;
@@ -382,6 +401,25 @@ impl Called<'_> {
             }
         };
         Ok(Call::Request(request))
+    }
+
+    fn spawn(&self, method: SpawnMethod) -> Result<SpawnRequest, Invalid> {
+        Ok(match method {
+            SpawnMethod::Spawn => {
+                let (params, once) = self.report(&spawn::SPAWN)?;
+                SpawnRequest::Spawn(Box::new(spawn::read_spawn(&params, once)?))
+            }
+            SpawnMethod::Template => {
+                let (params, once) = self.report(&spawn::TEMPLATE)?;
+                SpawnRequest::Template(Box::new(spawn::read_template(&params, once)?))
+            }
+            SpawnMethod::List => SpawnRequest::List,
+            SpawnMethod::Logs => {
+                spawn::read_logs(&self.members(&spawn::ID)?, &self.members(&logs_tail::PARAMS)?)?
+            }
+            SpawnMethod::Cancel => spawn::read_cancel(&self.members(&spawn::CANCEL)?)?,
+            SpawnMethod::KillSession => SpawnRequest::KillSession(self.key()?),
+        })
     }
 
     fn logs_append(&self) -> Result<Request, Invalid> {

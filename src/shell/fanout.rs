@@ -273,6 +273,7 @@ fn class_of(event: &Event) -> Class {
         | Event::RunProgress(_)
         | Event::ApprovalRequested(_)
         | Event::ApprovalResolved(_)
+        | Event::SpawnResult(_)
         | Event::Published { .. } => Class::Stream { log_cursor: None },
         Event::Tick(_) => Class::State(StateKind::Tick),
         Event::Presence { .. } => Class::State(StateKind::Presence),

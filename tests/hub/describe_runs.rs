@@ -1,5 +1,6 @@
-//! Runs in words.
+//! Runs and approvals in words.
 
+use openclaw_gateway::protocol::approvals::{Approval, ApprovalReply};
 use openclaw_gateway::protocol::event::Event;
 use openclaw_gateway::protocol::run::{RequestKind, RunStep};
 use openclaw_gateway::protocol::run_calls::{RunOutcome, RunReply};
@@ -44,7 +45,40 @@ fn describe_outcome(outcome: &RunOutcome) -> String {
     text
 }
 
-/// An event of a run: its kind and its words.
+pub(crate) fn describe_approval_reply(reply: &ApprovalReply) -> String {
+    match reply {
+        ApprovalReply::Accepted(approval) => format!("{} accepted", approval.id),
+        ApprovalReply::Decided(approval) => format!("decided {}", describe_approval(approval)),
+        ApprovalReply::Resolved(approval) => format!("resolved {}", describe_approval(approval)),
+        ApprovalReply::List { pending, allowed, truncated } => {
+            let pending: Vec<_> = pending.iter().map(|one| one.id.to_string()).collect();
+            let allowed: Vec<_> = allowed
+                .iter()
+                .map(|one| {
+                    let cwd = one.cwd.as_deref().unwrap_or("anywhere");
+                    format!("{} {:?} in {cwd} by {}", one.agent, one.command, one.by)
+                })
+                .collect();
+            let more = if *truncated { " and more" } else { "" };
+            format!("pending [{}] allowed [{}]{more}", pending.join(", "), allowed.join(", "))
+        }
+        ApprovalReply::Removed { removed, .. } => format!("removed: {removed}"),
+    }
+}
+
+fn describe_approval(approval: &Approval) -> String {
+    let Some(resolution) = &approval.resolution else { return format!("{} open", approval.id) };
+    let mut text = format!("{} {}", approval.id, resolution.decision.as_str());
+    if let Some(reason) = &resolution.reason {
+        text.push_str(&format!(" because {reason:?}"));
+    }
+    if let Some(by) = &resolution.by {
+        text.push_str(&format!(" by {by}"));
+    }
+    text
+}
+
+/// An event of a run or of an approval: its kind and its words.
 pub(crate) fn describe_run_event(event: &Event) -> (&'static str, String) {
     match event {
         Event::AgentRequest(request) => {
@@ -79,6 +113,10 @@ pub(crate) fn describe_run_event(event: &Event) -> (&'static str, String) {
             };
             ("Progress", format!("agent {} {} {step}", progress.run, progress.seq))
         }
+        Event::ApprovalRequested(approval) => {
+            ("Approval", format!("requested {} {:?}", approval.id, approval.command.command))
+        }
+        Event::ApprovalResolved(approval) => ("Approval", describe_approval(approval)),
         other => ("Other", other.name().to_owned()),
     }
 }

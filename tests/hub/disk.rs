@@ -59,5 +59,10 @@ pub(crate) fn apply(disk: &mut DurableState, change: Change) {
             disk.allowed.push(command);
         }
         Change::DeleteAllowed(id) => disk.allowed.retain(|other| other.id != id),
+        Change::PutSpawn(spawn) => {
+            disk.spawns.retain(|other| other.id != spawn.id);
+            disk.spawns.push(*spawn);
+        }
+        Change::DeleteSpawn(id) => disk.spawns.retain(|other| other.id != id),
     }
 }

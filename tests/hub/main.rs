@@ -9,6 +9,7 @@
 
 mod admission;
 mod agents;
+mod approvals;
 mod describe;
 mod describe_runs;
 mod device_admin;
@@ -24,6 +25,8 @@ mod policies;
 mod presence;
 mod rate_limit;
 mod registration;
+mod run_endings;
+mod run_spawns;
 mod runs;
 mod sessions;
 mod short_histories;

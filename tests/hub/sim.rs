@@ -21,7 +21,7 @@ use openclaw_gateway::protocol::hello::Hello;
 use openclaw_gateway::protocol::log_entry::{Level, LogDraft};
 use openclaw_gateway::protocol::request::{Idempotency, LogFilter, LogsAppend, LogsTail, Request};
 
-use crate::describe::{describe_change, describe_diagnostic, describe_reply};
+use crate::describe::{describe_change, describe_diagnostic, describe_reply, describe_spawn};
 use crate::describe_runs::describe_run_event;
 use crate::disk::apply;
 use crate::peers::{Peer, agent, operator};
@@ -440,7 +440,12 @@ impl Sim {
             Event::AgentRequest(_)
             | Event::Chat(_)
             | Event::ChatMessage(_)
-            | Event::RunProgress(_) => describe_run_event(event),
+            | Event::RunProgress(_)
+            | Event::ApprovalRequested(_)
+            | Event::ApprovalResolved(_) => describe_run_event(event),
+            Event::SpawnResult(shown) => {
+                ("Spawn", format!("spawn_result {}", describe_spawn(shown)))
+            }
             Event::Published { kind, payload } => {
                 ("Published", format!("{} {payload}", kind.name()))
             }

@@ -32,7 +32,7 @@ use self::values::{PASSWORD, Rule, TOKEN};
 use crate::app::args::Args;
 use crate::base::limits::{CONFIG_BYTES_MAX, USERS_MAX};
 use crate::base::secret::Secret;
-use crate::hub::policy::SecretWithoutDevice;
+use crate::hub::policy::{SecretWithoutDevice, SpawnPolicy};
 use crate::protocol::peer::Cidr;
 use crate::protocol::scope::ScopeSet;
 use crate::shell::diagnostics;
@@ -65,6 +65,8 @@ pub struct Config {
     pub heartbeat: Heartbeat,
     /// `[gateway.limits]`
     pub limits: Limits,
+    /// `[gateway.spawn]` and `[gateway.agents]`
+    pub spawn: SpawnPolicy,
     /// `[gateway.metrics]`; `None` when not enabled.
     pub metrics: Option<SocketAddr>,
     /// `log.level`
@@ -256,6 +258,7 @@ impl Config {
             approvals: raw.groups.approvals,
             heartbeat: raw.groups.heartbeat,
             limits: raw.groups.limits,
+            spawn: SpawnPolicy::default(),
             metrics: metrics_on.then_some(metrics),
             log_level: value_or(raw.log_level, log::LevelFilter::Info),
             log_format: value_or(raw.log_format, LogFormat::Auto),

@@ -23,8 +23,8 @@ impl Config {
                 message_bytes_max: self.limits.message_bytes_max,
                 backlog_bytes_max: self.limits.backlog_bytes_max,
             },
-            default_agent: None,
             approvals: self.approvals.policy(),
+            spawn: self.spawn.clone(),
         }
     }
 }

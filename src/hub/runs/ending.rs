@@ -15,12 +15,14 @@ use crate::hub::effect::Effect;
 use crate::hub::runs::RunEnded;
 use crate::hub::runs::record::{RunEnd, RunRecord};
 use crate::hub::runs::table::{Awaited, Overdue, Stage, Waiter};
+use crate::hub::spawns::ended::SpawnEnded;
 use crate::protocol::event::Event;
 use crate::protocol::reply::Reply;
 use crate::protocol::run::{
     AgentRequest, ChatMessage, ChatRole, ChatUpdate, RequestKind, RunState, RunStep,
 };
 use crate::protocol::run_calls::{RunReply, RunReport};
+use crate::protocol::spawn::SpawnStatus;
 
 /// The word with which an agent is told to give a run up.
 const ABORT: &str = "abort";
@@ -208,6 +210,16 @@ impl Hub {
                 effects.push(abort_request(conn, &run.record));
                 self.runs.reschedule(id);
             }
+            Stage::Starting { spawn, conn, .. } => {
+                if matches!(run.ends_at, Some((_, Overdue::Aborted))) {
+                    return true;
+                }
+                run.ends_at = Some((now.at + RUN_ABORT_GRACE, Overdue::Aborted));
+                let spawn = spawn.clone();
+                effects.extend(conn.map(|conn| abort_request(conn, &run.record)));
+                self.runs.reschedule(id);
+                self.cancel_spawn(now, &spawn, None, effects);
+            }
             Stage::Ended { .. } => return false,
         }
         true
@@ -223,9 +235,10 @@ impl Hub {
         run.waiters = waiting;
         let started_at_ms = run.record.started_at_ms;
         let overdue = run.ends_at.take_if(|(at, _)| *at <= now.at);
-        let given = match &run.stage {
-            Stage::Given(conn) => Some(abort_request(*conn, &run.record)),
-            Stage::Storing { .. } | Stage::Ended { .. } => None,
+        let (given, spawn) = match &run.stage {
+            Stage::Given(conn) => (Some(abort_request(*conn, &run.record)), None),
+            Stage::Starting { spawn, .. } => (None, Some(spawn.clone())),
+            Stage::Storing { .. } | Stage::Ended { .. } => (None, None),
         };
         let timeout = run.place.timeout;
         self.runs.reschedule(id);
@@ -242,8 +255,49 @@ impl Hub {
                 let error = format!("the agent gave no answer within {} s", timeout.as_secs());
                 let ending = Ending { timed_out: true, ..Ending::failed(error) };
                 self.end_run(now, id, ending, effects);
+                if let Some(spawn) = spawn {
+                    self.cancel_spawn(now, &spawn, None, effects);
+                }
             }
         }
+    }
+
+    /// A spawn that was started for a run has ended: so has the run, if it is still open.
+    pub(in crate::hub) fn run_spawn_ended(
+        &mut self,
+        now: Moment,
+        id: &RunId,
+        ended: &SpawnEnded,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(run) = self.runs.get(id) else { return };
+        if !matches!(&run.stage, Stage::Starting { spawn, .. } if *spawn == ended.spawn) {
+            return;
+        }
+        let is_silent = run.said.is_empty();
+        let ending = match ended.status {
+            _ if matches!(run.ends_at, Some((_, Overdue::Aborted))) => Ending::aborted(),
+            SpawnStatus::Completed => Ending {
+                state: RunState::Final,
+                text: ended
+                    .text
+                    .as_deref()
+                    .filter(|_| is_silent)
+                    .map(|text| text.trim_end().into()),
+                error: None,
+                timed_out: false,
+                usage: None,
+            },
+            SpawnStatus::Timeout => Ending {
+                timed_out: true,
+                ..Ending::failed(format!("the agent's program {} took too long", ended.spawn))
+            },
+            status => {
+                let why = ended.error.clone().unwrap_or_else(|| status.to_string());
+                Ending::failed(format!("the agent's program {} ended: {why}", ended.spawn))
+            }
+        };
+        self.end_run(now, id, ending, effects);
     }
 
     /// A connection is gone: the runs that it was given have failed.
@@ -253,6 +307,7 @@ impl Hub {
         conn: ConnId,
         effects: &mut Vec<Effect>,
     ) {
+        // One that was started has ended when its program has.
         let given = |stage: &Stage| matches!(stage, Stage::Given(to) if *to == conn);
         let left: Vec<_> =
             self.runs.open().filter(|run| given(&run.stage)).map(|r| r.record.clone()).collect();

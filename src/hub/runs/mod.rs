@@ -7,9 +7,9 @@
 //!
 //! ```text
 //!  start_run ─▶ storing ──stored──▶ given ──deltas──▶ final | error | aborted ─▶ ended ─▶ told
-//!                  │ not stored       │                                            ▲
-//!                  ▼                  └─ agent gone, time over, given up ──────────┘
-//!            as if it had never been
+//!                  │ not stored  │     │                                           ▲
+//!                  ▼             │     └─ agent gone, time over, given up ─────────┤
+//!        as if it had never been └──▶ starting ─ the same, or the spawn's end ─────┘
 //! ```
 //!
 //! An agent is asked only what is on disk, and those who wait are answered when the end is, too:
@@ -22,18 +22,20 @@ pub(in crate::hub) mod restart;
 pub(in crate::hub) mod table;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::base::ids::{AgentName, ConnId, RequestId, RunId, SessionKey, UserName};
+use crate::base::ids::{AgentName, ConnId, RequestId, RunId, SessionKey, SpawnId, UserName};
 use crate::base::limits::{
     AGENT_RETRY_AFTER, RUN_RETRY_AFTER, RUN_TIMEOUT_DEFAULT, RUNS_UNSENT_BYTES_MAX,
 };
 use crate::base::time::{Moment, millis};
 use crate::hub::commits;
 use crate::hub::effect::Effect;
+use crate::hub::records::SpawnOrigin;
 use crate::hub::runs::ending::Ending;
 use crate::hub::runs::record::{RunEnd, RunOrigin, RunRecord};
 use crate::hub::runs::table::{Awaited, Place, Run, Stage, Waiter};
+use crate::hub::spawns::Task;
 use crate::hub::{Hub, refusals};
 use crate::protocol::error::{ErrorCode, ProtocolError};
 use crate::protocol::event::Event;
@@ -68,6 +70,7 @@ pub(super) struct RunOrder {
 }
 
 /// A run that has ended.
+#[expect(dead_code, reason = "jobs read it")]
 pub(super) struct RunEnded {
     /// Everything about it; `end` is there.
     pub(super) record: Arc<RunRecord>,
@@ -144,10 +147,13 @@ impl Hub {
             let error = ProtocolError::new(ErrorCode::ResourceExhausted, lack);
             return Err(error.retry_after(millis(RUN_RETRY_AFTER)));
         }
-        if self.clients.newest_of_agent(agent).is_none() {
+        if self.clients.newest_of_agent(agent, &request.session).is_some() {
+            return Ok(());
+        }
+        if !self.policy.spawn.templates.contains_key(agent) {
             return Err(not_connected(agent));
         }
-        Ok(())
+        self.template_order(task(request, agent, user)).map(|_| ())
     }
 
     /// Adds a message to its session's history.
@@ -205,13 +211,49 @@ impl Hub {
         let Some(run) = self.runs.get(id) else { return };
         let agent = run.record.agent.clone();
         let ends_at = now.at + run.place.timeout;
-        let Some(conn) = self.clients.newest_of_agent(&agent) else {
-            let error = format!("agent not connected: {agent}");
-            return self.end_run(now, id, Ending::failed(error), effects);
+        let Some(conn) = self.clients.newest_of_agent(&agent, &run.record.session) else {
+            return self.start_agent(now, id, ends_at, effects);
         };
         let Some(request) = self.runs.give(id, conn, ends_at) else { return };
         effects.push(Effect::Send { conn, event: Event::AgentRequest(request) });
         self.tell_step(now, id, RunStep::Started, effects);
+    }
+
+    /// Starts the agent of a run from its template; ends the run if there is none.
+    fn start_agent(
+        &mut self,
+        now: Moment,
+        id: &RunId,
+        ends_at: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(run) = self.runs.get(id) else { return };
+        let RunRecord { agent, user, .. } = &*run.record;
+        let Stage::Storing { request, .. } = &run.stage else { return };
+        let order = if self.policy.spawn.templates.contains_key(agent) {
+            self.template_order(task(request, agent, user))
+        } else {
+            Err(not_connected(agent))
+        };
+        match order.and_then(|order| self.start_spawn(now, order, effects)) {
+            Ok(spawn) => {
+                self.runs.starting(id, spawn, ends_at);
+                self.tell_step(now, id, RunStep::Started, effects);
+            }
+            Err(error) => self.end_run(now, id, Ending::failed(error.message), effects),
+        }
+    }
+
+    /// A program that was started connects: it may be for a run.
+    pub(super) fn run_agent_arrived(
+        &mut self,
+        conn: ConnId,
+        spawn: &SpawnId,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(request) = self.runs.arrived(spawn, conn) {
+            effects.push(Effect::Send { conn, event: Event::AgentRequest(request) });
+        }
     }
 
     /// Tells everybody of the next step of a run.
@@ -272,6 +314,19 @@ impl Run {
             step,
             at_ms: now.unix_ms,
         }
+    }
+}
+
+/// What the template of an agent is started with for a run.
+fn task(request: &AgentRequest, agent: &AgentName, user: &UserName) -> Task {
+    Task {
+        agent: agent.clone(),
+        text: request.message.to_string(),
+        model: request.model.clone(),
+        label: request.label.clone(),
+        session: Some(request.session.clone()),
+        user: user.clone(),
+        origin: SpawnOrigin::Run(request.run.clone()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::base::ids::{AgentName, ConnId, RequestId, RunId, UserName};
+use crate::base::ids::{AgentName, ConnId, RequestId, RunId, SpawnId, UserName};
 use crate::base::limits::{
     IDEMPOTENT_ANSWER_TTL, RUN_KEPT, RUN_TEXT_BYTES_MAX, RUN_TEXTS_BYTES_MAX, RUNS_ENDED_MAX,
     RUNS_OPEN_MAX, RUNS_OPEN_PER_AGENT_MAX, RUNS_OPEN_PER_USER_MAX,
@@ -48,6 +48,9 @@ pub(in crate::hub) struct Place {
 pub(in crate::hub) enum Stage {
     /// Its record is on its way to the disk; `given_up` when it is to end as soon as it is there.
     Storing { request: Box<AgentRequest>, given_up: bool },
+    /// Its agent was not there, and is being started: the spawn's end is its end, unless the agent
+    /// says how it ended. The request waits for the agent to connect, if it does.
+    Starting { request: Option<Box<AgentRequest>>, spawn: SpawnId, conn: Option<ConnId> },
     /// Its agent's connection was given it.
     Given(ConnId),
     /// It is over; `told` when those who waited have been answered.
@@ -247,6 +250,46 @@ impl Runs {
         self.unsent_bytes -= std::mem::take(&mut run.unsent);
         self.reschedule(id);
         Some(request)
+    }
+
+    /// A run's agent is being started.
+    pub(in crate::hub) fn starting(&mut self, id: &RunId, spawn: SpawnId, ends_at: Instant) {
+        let Some(run) = self.by_id.get_mut(id) else { return };
+        if !matches!(run.stage, Stage::Storing { .. }) {
+            return;
+        }
+        let to = Stage::Starting { request: None, spawn, conn: None };
+        let before = std::mem::replace(&mut run.stage, to);
+        if let (Stage::Starting { request, .. }, Stage::Storing { request: waiting, .. }) =
+            (&mut run.stage, before)
+        {
+            *request = Some(waiting);
+        }
+        run.ends_at = Some((ends_at, Overdue::TimedOut));
+        self.reschedule(id);
+    }
+
+    /// A started agent connects: the request of the run that it was started for, if that is open
+    /// and was not handed over before.
+    pub(in crate::hub) fn arrived(
+        &mut self,
+        spawn: &SpawnId,
+        conn: ConnId,
+    ) -> Option<Box<AgentRequest>> {
+        let id = self.of_spawn(spawn)?;
+        let run = self.by_id.get_mut(&id)?;
+        let Stage::Starting { request, conn: at, .. } = &mut run.stage else { return None };
+        *at = Some(conn);
+        let request = request.take()?;
+        self.unsent_bytes -= std::mem::take(&mut run.unsent);
+        Some(request)
+    }
+
+    /// The open run that a spawn was started for.
+    pub(in crate::hub) fn of_spawn(&self, spawn: &SpawnId) -> Option<RunId> {
+        let of =
+            |run: &&Run| matches!(&run.stage, Stage::Starting { spawn: of, .. } if of == spawn);
+        self.open().find(of).map(|run| run.record.id.clone())
     }
 
     /// Bytes of what agents have not been given yet.

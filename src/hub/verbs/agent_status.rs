@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use crate::base::ids::{AgentName, ConnId, RequestId};
+use crate::base::ids::AgentName;
 use crate::base::limits::AGENTS_MAX;
 use crate::base::time::Moment;
 use crate::hub::Hub;
 use crate::hub::answers::Answer;
 use crate::hub::effect::Effect;
-use crate::hub::reports::Asked;
+use crate::hub::reports::{Asked, From};
 use crate::protocol::agent_status::{AgentLine, AgentStatus};
 use crate::protocol::error::{ErrorCode, ProtocolError};
 use crate::protocol::event::Event;
@@ -24,12 +24,11 @@ impl Hub {
     pub(in crate::hub) fn agent_status(
         &mut self,
         now: Moment,
-        conn: ConnId,
-        id: RequestId,
+        from: From,
         report: AgentReport,
         effects: &mut Vec<Effect>,
     ) {
-        let asked = Asked { conn, id, method: "agent.status" };
+        let asked = Asked { from, method: "agent.status" };
         let idempotency = report.idempotency.clone();
         self.report(now, asked, idempotency, effects, |hub, effects| {
             hub.writable(0)?;

@@ -18,5 +18,6 @@ mod run_update;
 mod runs;
 mod session_reports;
 mod sessions;
+pub(super) mod spawn;
 mod status;
 mod system_presence;

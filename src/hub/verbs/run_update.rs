@@ -49,13 +49,18 @@ impl Hub {
 
     /// Whether this connection may say this about this run now.
     fn check_update(&self, conn: ConnId, report: &RunReport) -> Result<Update, ProtocolError> {
-        let agent = self.clients.get(conn).and_then(|client| client.grant.agent.as_ref());
-        let run = self.runs.get(&report.run).filter(|run| agent == Some(&run.record.agent));
+        let grant = self.clients.get(conn).map(|client| &client.grant);
+        let run = self.runs.get(&report.run).filter(|run| {
+            grant.is_some_and(|grant| {
+                grant.agent.as_ref() == Some(&run.record.agent)
+                    && grant.session.as_ref().is_none_or(|own| *own == run.record.session)
+            })
+        });
         // Another agent's run is none of this agent's business.
         let run = run.ok_or_else(|| no_such_run(&report.run))?;
         match &run.stage {
             Stage::Storing { .. } => Err(no_such_run(&report.run)),
-            Stage::Given(_) => Ok(Update::New),
+            Stage::Starting { .. } | Stage::Given(_) => Ok(Update::New),
             Stage::Ended { .. } if says_how_it_ended(report, &run.record) => {
                 self.writable(0)?;
                 Ok(Update::Repeated)

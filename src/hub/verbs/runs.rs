@@ -118,7 +118,7 @@ impl Hub {
                 RunMethod::ChatSend | RunMethod::SessionsSend => RunReply::Ended(outcome),
             })),
             // An end that is on its way to the disk is not the end yet.
-            (Stage::Given(_) | Stage::Ended { .. }, _) => {
+            (Stage::Starting { .. } | Stage::Given(_) | Stage::Ended { .. }, _) => {
                 self.check_waiters(run_id)?;
                 self.answer_open(conn, id.clone(), run_id, true, effects);
                 Ok(None)
@@ -214,7 +214,8 @@ impl Hub {
         effects: &mut Vec<Effect>,
     ) -> Result<RunReply, ProtocolError> {
         let (agent, session) = self.route(None, Some(session))?;
-        let conn = self.clients.newest_of_agent(&agent).ok_or_else(|| not_connected(&agent))?;
+        let conn = self.clients.newest_of_agent(&agent, &session);
+        let conn = conn.ok_or_else(|| not_connected(&agent))?;
         let request = Box::new(AgentRequest {
             run: RunId::new(format!("run-{}", self.entropy.hex_128())),
             session,
@@ -243,7 +244,7 @@ impl Hub {
             }
             (Some(owner), _, Some(session)) => Ok((owner, session)),
             (_, agent, session) => {
-                let agent = agent.or_else(|| self.policy.default_agent.clone());
+                let agent = agent.or_else(|| self.policy.spawn.default_agent.clone());
                 let agent = agent.ok_or_else(|| {
                     let problem = "no agent is named, and gateway.agents.default is not set";
                     ProtocolError::invalid(problem)

@@ -17,6 +17,7 @@ use crate::protocol::approvals::{
 use crate::protocol::fields::{Invalid, Object};
 use crate::protocol::methods::agent_status::is_name;
 use crate::protocol::methods::session_key::{self, printable};
+use crate::protocol::speaker::Speaker;
 
 /// The known parameters of all of them; each ignores those of the others.
 pub(in crate::protocol) const PARAMS: [&str; 10] = [
@@ -34,15 +35,14 @@ pub(in crate::protocol) const PARAMS: [&str; 10] = [
 
 type Params<'a> = Object<'a, 10>;
 
-/// Reads the parameters of `call`. `agent` is the name of the agent that asks; `None` for an
-/// operator.
+/// Reads the parameters of `call`. `speaker` is the agent that asks; `None` for an operator.
 pub(in crate::protocol) fn read(
     call: ApprovalCall,
     params: &Params<'_>,
-    agent: Option<&AgentName>,
+    speaker: Option<Speaker<'_>>,
 ) -> Result<ApprovalRequest, Invalid> {
     Ok(match call {
-        ApprovalCall::Request => ApprovalRequest::Request(ask(params, agent)?),
+        ApprovalCall::Request => ApprovalRequest::Request(ask(params, speaker)?),
         ApprovalCall::WaitDecision => {
             ApprovalRequest::WaitDecision(ApprovalId::new(required_id(params)?))
         }
@@ -64,13 +64,13 @@ fn required_id(params: &Params<'_>) -> Result<String, Invalid> {
     Ok(id.into_owned())
 }
 
-fn ask(params: &Params<'_>, agent: Option<&AgentName>) -> Result<ApprovalAsk, Invalid> {
+fn ask(params: &Params<'_>, speaker: Option<Speaker<'_>>) -> Result<ApprovalAsk, Invalid> {
     let id = params.string("id", CLIENT_TEXT_BYTES_MAX)?.filter(|id| !id.is_empty());
     if let Some(id) = &id {
         printable(params, "id", id)?;
     }
-    let asked_for = match (agent, params.string("agentId", AGENT_NAME_BYTES_MAX)?) {
-        (Some(agent), _) => Some(agent.clone()),
+    let asked_for = match (speaker, params.string("agentId", AGENT_NAME_BYTES_MAX)?) {
+        (Some(speaker), _) => Some(speaker.agent.clone()),
         (None, Some(name)) if is_name(&name) => Some(AgentName::new(name)),
         (None, Some(name)) if !name.is_empty() => {
             return Err(
@@ -79,6 +79,9 @@ fn ask(params: &Params<'_>, agent: Option<&AgentName>) -> Result<ApprovalAsk, In
         }
         (None, _) => None,
     };
+    let named = asked_for.as_ref().map(|agent| Speaker { agent, session: None });
+    let session = session_key::optional(params, "sessionKey", speaker.or(named))?;
+    let own = speaker.and_then(|speaker| speaker.session);
     let timeout = params.u64("timeoutMs")?.filter(|millis| *millis > 0);
     let command = params.required("command", APPROVAL_COMMAND_BYTES_MAX)?;
     Ok(ApprovalAsk {
@@ -88,7 +91,7 @@ fn ask(params: &Params<'_>, agent: Option<&AgentName>) -> Result<ApprovalAsk, In
             cwd: text(params, "cwd")?,
             host: text(params, "host")?,
             resolved_path: text(params, "resolvedPath")?,
-            session: session_key::optional(params, "sessionKey", asked_for.as_ref())?,
+            session: session.or_else(|| own.cloned()),
             agent: asked_for,
         },
         timeout: timeout.map(|millis| Duration::from_millis(millis).min(APPROVAL_TIMEOUT_MAX)),

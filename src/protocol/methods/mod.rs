@@ -8,6 +8,7 @@ use crate::protocol::approvals::ApprovalCall;
 use crate::protocol::devices::DeviceMethod;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::hello::Grant;
+use crate::protocol::methods::spawn::SpawnMethod;
 use crate::protocol::run_calls::RunCall;
 use crate::protocol::scope::{Role, ScopeSet};
 
@@ -22,6 +23,7 @@ pub(super) mod runs;
 pub(super) mod session_key;
 pub(super) mod session_reports;
 pub(super) mod sessions;
+pub mod spawn;
 
 /// A method. `connect` is none: it exists only before admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +42,8 @@ pub enum Method {
     LogsAppend,
     /// `device.pair.*`, `device.token.*`, `auth.rateLimit.clear`
     Devices(DeviceMethod),
+    /// `spawn`, `spawn.*`, `sessions_spawn`, `sessions_kill`
+    Spawn(SpawnMethod),
     /// `session.update`
     SessionUpdate,
     /// `session.usage`
@@ -103,7 +107,7 @@ struct Row {
 }
 
 /// `ping` stands first: it is the most frequent, and rows are compared in order.
-const TABLE: [Row; 44] = [
+const TABLE: [Row; 50] = [
     Row { method: Method::Ping, name: "ping", aliases: &[], access: Access::Everyone },
     Row {
         method: Method::LogsAppend,
@@ -182,6 +186,42 @@ const TABLE: [Row; 44] = [
         method: Method::Devices(DeviceMethod::ClearRateLimit),
         name: "auth.rateLimit.clear",
         aliases: &[],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::Spawn),
+        name: "spawn",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::Template),
+        name: "sessions_spawn",
+        aliases: &["sessions.spawn"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::List),
+        name: "spawn.list",
+        aliases: &["spawn_list"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::Logs),
+        name: "spawn.logs",
+        aliases: &["spawn_logs"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::Cancel),
+        name: "spawn.cancel",
+        aliases: &["spawn_cancel"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::KillSession),
+        name: "sessions_kill",
+        aliases: &["sessions.kill"],
         access: Access::Scope(ScopeSet::ADMIN),
     },
     Row {
@@ -385,6 +425,7 @@ impl Method {
             Self::LogsTail => "logs.tail",
             Self::LogsAppend => "logs.append",
             Self::Devices(method) => method.name(),
+            Self::Spawn(method) => method.name(),
             Self::SessionUpdate => "session.update",
             Self::SessionUsage => "session.usage",
             Self::AgentStatus => "agent.status",
@@ -405,6 +446,18 @@ impl Method {
             Self::Runs(call) => call.name(),
             Self::Approvals(call) => call.name(),
         }
+    }
+
+    /// Whether a started agent may also report it as a line of its output.
+    pub fn is_report(self) -> bool {
+        matches!(
+            self,
+            Self::LogsAppend
+                | Self::SessionUpdate
+                | Self::SessionUsage
+                | Self::AgentStatus
+                | Self::EventsPublish
+        )
     }
 
     /// Who may call it.

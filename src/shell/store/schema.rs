@@ -121,7 +121,7 @@ mod tests {
         let database = database();
         migrate(&database, &[]).unwrap();
         let transaction = database.begin_write().unwrap();
-        for table in ["sessions", "agents", "runs", "approvals", "allowed"] {
+        for table in ["sessions", "agents", "runs", "approvals", "allowed", "spawns"] {
             transaction.delete_table(TableDefinition::<&str, &[u8]>::new(table)).unwrap();
         }
         transaction.delete_table(TableDefinition::<u64, &[u8]>::new("messages")).unwrap();

@@ -13,6 +13,7 @@
 //! | `messages` | message id | `ChatMessage` as JSON |
 //! | `approvals` | approval id | `Approval` as JSON |
 //! | `allowed` | allowed id | `AllowedCommand` as JSON |
+//! | `spawns` | spawn id | `SpawnRecord` as JSON |
 //! | `probe` | name | filler; see `worker` |
 //!
 //! Owns no thread and no file: it is given a transaction. Called by `worker` and `database`.
@@ -40,6 +41,7 @@ const RUNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("runs");
 const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
 const APPROVALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("approvals");
 const ALLOWED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("allowed");
+const SPAWNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("spawns");
 const PROBE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("probe");
 
 const CURSORS_RESERVED: &str = "cursors_reserved";
@@ -60,12 +62,13 @@ pub(super) fn add_sessions(transaction: &WriteTransaction) -> Result<(), StoreEr
     Ok(())
 }
 
-/// From schema version 2 to 3: what agents work at.
+/// From schema version 2 to 3: agents at work.
 pub(super) fn add_work(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(RUNS)?;
     transaction.open_table(MESSAGES)?;
     transaction.open_table(APPROVALS)?;
     transaction.open_table(ALLOWED)?;
+    transaction.open_table(SPAWNS)?;
     Ok(())
 }
 
@@ -115,6 +118,7 @@ pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
         messages: load_json("messages", &transaction.open_table(MESSAGES)?, |id| id.to_string())?,
         approvals: load_json("approvals", &transaction.open_table(APPROVALS)?, |id| id.to_owned())?,
         allowed: load_json("allowed", &transaction.open_table(ALLOWED)?, |id| id.to_owned())?,
+        spawns: load_json("spawns", &transaction.open_table(SPAWNS)?, |id| id.to_owned())?,
     })
 }
 
@@ -130,6 +134,7 @@ struct Tables<'t> {
     messages: Table<'t, u64, &'static [u8]>,
     approvals: Table<'t, &'static str, &'static [u8]>,
     allowed: Table<'t, &'static str, &'static [u8]>,
+    spawns: Table<'t, &'static str, &'static [u8]>,
     /// One buffer for all journal entries of a commit.
     bytes: Vec<u8>,
 }
@@ -148,6 +153,7 @@ impl<'t> Tables<'t> {
             messages: transaction.open_table(MESSAGES)?,
             approvals: transaction.open_table(APPROVALS)?,
             allowed: transaction.open_table(ALLOWED)?,
+            spawns: transaction.open_table(SPAWNS)?,
             bytes: Vec::new(),
         })
     }
@@ -219,6 +225,12 @@ impl<'t> Tables<'t> {
             }
             Change::DeleteAllowed(id) => {
                 self.allowed.remove(id.as_str())?;
+            }
+            Change::PutSpawn(spawn) => {
+                self.spawns.insert(spawn.id.as_str(), encode(&**spawn)?.as_slice())?;
+            }
+            Change::DeleteSpawn(id) => {
+                self.spawns.remove(id.as_str())?;
             }
         }
         Ok(())

@@ -234,8 +234,9 @@ fn sync(database: &Database) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
-/// Whether even relaxed durability waits for the disk: a cursor must never be used twice, and a
-/// revoked device or a withdrawn permission must not come back.
+/// Whether even relaxed durability waits for the disk: a cursor must never be used twice, a revoked
+/// device or a withdrawn permission must not come back, and no program may run that a crash would
+/// make us forget.
 fn needs_sync(change: &Change) -> bool {
     match change {
         Change::AppendLog(_)
@@ -253,13 +254,16 @@ fn needs_sync(change: &Change) -> bool {
         | Change::DeleteMessage(_)
         | Change::PutApproval(_)
         | Change::DeleteApproval(_)
-        | Change::PutAllowed(_) => false,
+        | Change::PutAllowed(_)
+        | Change::DeleteSpawn(_) => false,
         Change::ReserveCursors(_)
         | Change::PutDevice(_)
         | Change::DeleteDevice(_)
         | Change::PutToken(_)
         | Change::DeleteToken(_)
-        | Change::DeleteAllowed(_) => true,
+        | Change::DeleteAllowed(_)
+        // No program runs that could be forgotten.
+        | Change::PutSpawn(_) => true,
     }
 }
 
@@ -277,6 +281,8 @@ fn size(change: &Change) -> usize {
         Change::PutApproval(approval) => approval.command.bytes() + FLAT,
         Change::PutAllowed(command) => command.bytes() + FLAT,
         Change::PutMessage(message) => message.content.len() + FLAT,
+        // An error and a command may have some KiB, and seldom do.
+        Change::PutSpawn(_) => 4 * FLAT,
         Change::ReserveCursors(_)
         | Change::TrimJournal(_)
         | Change::DeleteLogs(..)
@@ -291,6 +297,7 @@ fn size(change: &Change) -> usize {
         | Change::DeleteRun(_)
         | Change::DeleteMessage(_)
         | Change::DeleteApproval(_)
-        | Change::DeleteAllowed(_) => FLAT,
+        | Change::DeleteAllowed(_)
+        | Change::DeleteSpawn(_) => FLAT,
     }
 }
