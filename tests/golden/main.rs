@@ -20,5 +20,7 @@ mod encoding;
 mod hostile_text;
 mod refusals;
 mod requests;
+mod run_requests;
+mod run_samples;
 mod samples;
 mod session_requests;

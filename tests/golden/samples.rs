@@ -19,6 +19,7 @@ use openclaw_gateway::protocol::session::{Session, SessionRows, SessionTotals};
 use serde_json::{Value, json};
 
 use crate::device_samples::device_replies;
+use crate::run_samples::{run_events, run_replies};
 
 /// The moment of every sample: 2026-11-22T18:43:42.123Z.
 pub(crate) const NOW: u64 = 1_795_373_022_123;
@@ -142,7 +143,7 @@ pub(crate) fn hello() -> Hello {
 
 /// One event of every kind.
 pub(crate) fn events() -> Vec<Event> {
-    vec![
+    let mut events = vec![
         Event::Log(record()),
         Event::Tick(Arc::new(TickSnapshot {
             ts: NOW,
@@ -184,7 +185,9 @@ pub(crate) fn events() -> Vec<Event> {
                 "sessionKey": "agent1:chat", "inputTokens": 1200, "outputTokens": 345,
             }),
         ),
-    ]
+    ];
+    events.extend(run_events());
+    events
 }
 
 /// One reply of every kind, with the id of its request.
@@ -256,6 +259,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
     ]
     .into_iter()
     .chain(device_replies())
+    .chain(run_replies())
     .collect()
 }
 

@@ -57,7 +57,7 @@ pub(in crate::protocol) fn read(
 ) -> Result<RunRequest, Invalid> {
     Ok(match call {
         RunCall::ChatSend => RunRequest::Start(RunAsk {
-            session: Some(session_key::required(params, None)?),
+            session: Some(required_session(params)?),
             ..ask(RunMethod::ChatSend, params, json)?
         }),
         RunCall::Agent => RunRequest::Start(RunAsk {
@@ -73,7 +73,7 @@ pub(in crate::protocol) fn read(
                 .min(AGENT_WAIT_MAX),
         },
         RunCall::ChatHistory => RunRequest::History(HistoryAsk {
-            session: session_key::required(params, None)?,
+            session: required_session(params)?,
             limit: limit(params)?,
             before: params.u64("before")?,
         }),
@@ -104,6 +104,14 @@ fn ask(method: RunMethod, params: &Params<'_>, json: &str) -> Result<RunAsk, Inv
 
 fn optional_session(params: &Params<'_>) -> Result<Option<SessionKey>, Invalid> {
     session_key::optional(params, "sessionKey", None)
+}
+
+/// `sessionKey`, or `key`, which means the same.
+fn required_session(params: &Params<'_>) -> Result<SessionKey, Invalid> {
+    if params.raw("key").is_none() && optional_session(params)?.is_none() {
+        return Err(params.invalid("sessionKey", "must be a non-empty string"));
+    }
+    session_key::required(params, None)
 }
 
 fn non_empty(params: &Params<'_>, name: &str) -> Result<Option<Arc<str>>, Invalid> {
@@ -177,7 +185,7 @@ fn bounded(
 const MESSAGE: [&str; 4] = ["type", "action", "text", "content"];
 
 fn sessions_send(params: &Params<'_>, json: &str) -> Result<RunRequest, Invalid> {
-    let session = session_key::required(params, None)?;
+    let session = required_session(params)?;
     let Some(raw) = params.raw("message").filter(|raw| raw.get().starts_with('{')) else {
         let ask = ask(RunMethod::SessionsSend, params, json)?;
         return Ok(RunRequest::Start(RunAsk { session: Some(session), ..ask }));
