@@ -48,20 +48,20 @@ pub(super) struct Approvals {
 }
 
 impl Approvals {
-    /// Takes what was on disk: what was open is denied.
+    /// What was on disk; what was open is denied.
     pub(super) fn load(
-        &mut self,
         commits: &mut Commits,
         approvals: Vec<Arc<Approval>>,
         allowed: Vec<Arc<AllowedCommand>>,
         now: Moment,
-    ) {
+    ) -> Self {
+        let mut loaded = Self::default();
         for approval in approvals {
             let id = approval.id.clone();
             let decided_at = approval.resolution.as_ref().map_or(now.unix_ms, |end| end.at_ms);
             let age = Duration::from_millis(now.unix_ms.saturating_sub(decided_at));
             let left = APPROVAL_KEPT.saturating_sub(age);
-            if left.is_zero() || self.by_id.len() >= APPROVALS_KEPT_MAX {
+            if left.is_zero() || loaded.by_id.len() >= APPROVALS_KEPT_MAX {
                 commits.lazily(Change::DeleteApproval(id));
                 continue;
             }
@@ -73,14 +73,15 @@ impl Approvals {
                 Arc::new(Approval { resolution: Some(resolution), ..Approval::clone(&approval) })
             };
             let due = now.at + left;
-            self.due.insert((due, id.clone()));
-            self.by_id.insert(id, Entry { approval, conn: None, waiters: Vec::new(), due });
+            loaded.due.insert((due, id.clone()));
+            loaded.by_id.insert(id, Entry { approval, conn: None, waiters: Vec::new(), due });
         }
         for command in allowed {
-            if self.allowed.len() < ALLOWED_COMMANDS_MAX {
-                self.allowed.insert(command.id.clone(), command);
+            if loaded.allowed.len() < ALLOWED_COMMANDS_MAX {
+                loaded.allowed.insert(command.id.clone(), command);
             }
         }
+        loaded
     }
 
     pub(super) fn get(&self, id: &ApprovalId) -> Option<&Arc<Approval>> {

@@ -71,7 +71,7 @@ use crate::hub::pairing::Pairings;
 use crate::hub::policy::Policy;
 use crate::hub::presence::Presence;
 use crate::hub::rate_limit::RateLimiter;
-use crate::hub::records::{Change, DurableState};
+use crate::hub::records::{Change, DurableState, TokenRecord};
 use crate::hub::refusal_log::RefusalLog;
 use crate::hub::reports::From;
 use crate::hub::runs::RunEnded;
@@ -138,19 +138,7 @@ impl Hub {
         for record in state.devices {
             devices.put(record);
         }
-        let mut tokens = Tokens::default();
-        let mut records = state.tokens;
-        records.sort_by_key(|token| (token.issued_at_ms, token.hash));
-        for token in records {
-            let device = devices.approved(&token.device);
-            if token.expires_at_ms > now.unix_ms && device.is_some_and(|d| d.role == token.role) {
-                if let Some(surplus) = tokens.load(token) {
-                    commits.lazily(Change::DeleteToken(surplus));
-                }
-            } else {
-                commits.lazily(Change::DeleteToken(token.hash));
-            }
-        }
+        let tokens = load_tokens(&mut commits, &devices, state.tokens, now);
         let mut answers = Answers::default();
         for key in answers.load(state.answers, now) {
             commits.lazily(Change::DeleteAnswer(key));
@@ -161,14 +149,9 @@ impl Hub {
         }
         let mut agents = Agents::default();
         agents.load(state.agents);
-        let mut history = History::default();
-        for id in history.load(state.messages) {
-            commits.lazily(Change::DeleteMessage(id));
-        }
-        let mut approvals = Approvals::default();
-        approvals.load(&mut commits, state.approvals, state.allowed, now);
-        let mut runs = Runs::default();
-        let interrupted = runs::restart::load(&mut runs, &mut commits, state.runs, now);
+        let history = History::load(&mut commits, state.messages);
+        let approvals = Approvals::load(&mut commits, state.approvals, state.allowed, now);
+        let (runs, interrupted) = runs::restart::load(&mut commits, state.runs, now);
         let mut spawns = Spawns::default();
         for id in spawns.load(state.spawns) {
             commits.lazily(Change::DeleteSpawn(id));
@@ -432,4 +415,26 @@ impl Hub {
             effects.push(Effect::RespondAgain { conn, id, reply: Box::new(reply) });
         }
     }
+}
+
+/// The device tokens that are still good, of devices that are still approved.
+fn load_tokens(
+    commits: &mut Commits,
+    devices: &Devices,
+    mut records: Vec<TokenRecord>,
+    now: Moment,
+) -> Tokens {
+    let mut tokens = Tokens::default();
+    records.sort_by_key(|token| (token.issued_at_ms, token.hash));
+    for token in records {
+        let device = devices.approved(&token.device);
+        if token.expires_at_ms > now.unix_ms && device.is_some_and(|d| d.role == token.role) {
+            if let Some(surplus) = tokens.load(token) {
+                commits.lazily(Change::DeleteToken(surplus));
+            }
+        } else {
+            commits.lazily(Change::DeleteToken(token.hash));
+        }
+    }
+    tokens
 }

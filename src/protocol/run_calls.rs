@@ -228,17 +228,17 @@ pub enum RunReply {
 impl RunReply {
     /// Appends the response.
     pub(super) fn write(&self, out: &mut Vec<u8>, id: &str) {
-        match self {
-            Self::AgentEnded(outcome) if outcome.state != RunState::Final => {
-                let error = outcome.failure();
-                write_failure_with_body(out, id, &error, |out| outcome.write_failed(out));
-            }
-            reply => write_success(out, id, |out| {
-                let mut body = ObjectWriter::open(out);
-                reply.write_body(&mut body);
-                body.close();
-            }),
+        if let Self::AgentEnded(outcome) = self
+            && outcome.state != RunState::Final
+        {
+            let error = outcome.failure();
+            return write_failure_with_body(out, id, &error, |out| outcome.write_failed(out));
         }
+        write_success(out, id, |out| {
+            let mut body = ObjectWriter::open(out);
+            self.write_body(&mut body);
+            body.close();
+        });
     }
 
     fn write_body(&self, body: &mut ObjectWriter<'_>) {

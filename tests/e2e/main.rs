@@ -31,6 +31,7 @@ mod journal;
 mod overload;
 mod readme;
 mod refusals;
+mod runs;
 mod sessions;
 mod slow_peer;
 mod stop;

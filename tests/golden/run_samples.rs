@@ -72,7 +72,7 @@ fn approval(resolution: Option<Resolution>) -> Arc<Approval> {
         id: ApprovalId::new("ap-1"),
         command: CommandAsked {
             command: "rm -r build".into(),
-            cwd: Some("/home/ann/project".into()),
+            cwd: Some("/srv/project".into()),
             host: Some("gateway".into()),
             resolved_path: Some("/usr/bin/rm".into()),
             agent: Some(AgentName::new("agent1")),
@@ -161,7 +161,7 @@ pub(crate) fn run_replies() -> Vec<(&'static str, Reply)> {
         id: AllowedId::new("al-5f2c8d1e0b7a4c3d9e6f102a3b4c5d6e"),
         agent: AgentName::new("agent1"),
         command: "make test".into(),
-        cwd: Some("/home/ann/project".into()),
+        cwd: Some("/srv/project".into()),
         host: None,
         by: UserName::new("ann"),
         created_at_ms: NOW,

@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
+    clippy::print_stderr,
     reason = "a test may fail loudly, and needs some instant to begin with"
 )]
 
@@ -26,6 +27,7 @@ mod presence;
 mod rate_limit;
 mod registration;
 mod run_endings;
+mod run_histories;
 mod run_spawns;
 mod runs;
 mod sessions;

@@ -380,3 +380,12 @@ fn a_run_is_forgotten_after_an_hour() {
         "#]],
     );
 }
+
+#[test]
+fn a_key_that_is_used_again_after_that_stays_on_disk() {
+    let mut sim = Sim::new();
+    sim.settled().request(1, send("k")).request(2, update("k", RunState::Final, "done"));
+    sim.live_for(3_601, &[1, 2]).request(1, send("k"));
+    assert_eq!(sim.disk.runs.len(), 1);
+    assert!(sim.disk.runs[0].end.is_none());
+}

@@ -292,7 +292,11 @@ impl Hub {
                 timed_out: true,
                 ..Ending::failed(format!("the agent's program {} took too long", ended.spawn))
             },
-            status => {
+            status @ (SpawnStatus::Queued
+            | SpawnStatus::Running
+            | SpawnStatus::Failed
+            | SpawnStatus::Cancelled
+            | SpawnStatus::Lost) => {
                 let why = ended.error.clone().unwrap_or_else(|| status.to_string());
                 Ending::failed(format!("the agent's program {} ended: {why}", ended.spawn))
             }

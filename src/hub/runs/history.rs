@@ -12,6 +12,8 @@ use crate::base::limits::{
     HISTORY_ANSWER_BYTES_MAX, HISTORY_BYTES_MAX, HISTORY_BYTES_PER_SESSION_MAX,
     HISTORY_MESSAGES_MAX, HISTORY_MESSAGES_PER_SESSION_MAX,
 };
+use crate::hub::commits::Commits;
+use crate::hub::records::Change;
 use crate::protocol::run::ChatMessage;
 
 /// The messages of one session, by id.
@@ -31,10 +33,16 @@ pub(in crate::hub) struct History {
 }
 
 impl History {
-    /// Takes what was on disk; returns the ids of what has no room.
-    pub(in crate::hub) fn load(&mut self, mut messages: Vec<Arc<ChatMessage>>) -> Vec<u64> {
+    /// What was on disk, as far as there is room.
+    pub(in crate::hub) fn load(commits: &mut Commits, mut messages: Vec<Arc<ChatMessage>>) -> Self {
+        let mut history = Self::default();
         messages.sort_by_key(|message| message.id);
-        messages.into_iter().flat_map(|message| self.insert(message)).collect()
+        for message in messages {
+            for surplus in history.insert(message) {
+                commits.lazily(Change::DeleteMessage(surplus));
+            }
+        }
+        history
     }
 
     /// An id that no message ever had: the time, unless messages come faster than that.

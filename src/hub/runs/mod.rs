@@ -142,7 +142,8 @@ impl Hub {
         }
         let unsent = "too many messages wait to be handed to their agents";
         let full = self.runs.unsent_bytes() + bytes > RUNS_UNSENT_BYTES_MAX;
-        let lack = self.runs.lack_of_room(now.at, agent, user).or(full.then_some(unsent));
+        let lack = self.runs.lack_of_room(now.at, agent, user);
+        let lack = lack.or_else(|| full.then_some(unsent));
         if let Some(lack) = lack {
             let error = ProtocolError::new(ErrorCode::ResourceExhausted, lack);
             return Err(error.retry_after(millis(RUN_RETRY_AFTER)));
@@ -295,6 +296,7 @@ impl Hub {
     /// A run has ended: whoever started it from inside the hub hears of it here, exactly once for
     /// each `Ok` of `start_run`, also when its record could not be stored (then `end` says so), and
     /// at the start after a restart for those that were open.
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "jobs are changed by it")]
     pub(super) fn run_ended(
         &mut self,
         _now: Moment,

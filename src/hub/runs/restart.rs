@@ -11,13 +11,13 @@ use crate::hub::runs::record::{RunEnd, RunRecord};
 use crate::hub::runs::table::{Runs, forget_at};
 use crate::protocol::run::RunState;
 
-/// Takes what was on disk; returns the runs that end now.
+/// What was on disk, and the runs of it that end now.
 pub(in crate::hub) fn load(
-    runs: &mut Runs,
     commits: &mut Commits,
     records: Vec<Arc<RunRecord>>,
     now: Moment,
-) -> Vec<RunEnded> {
+) -> (Runs, Vec<RunEnded>) {
+    let mut runs = Runs::default();
     let mut interrupted = Vec::new();
     let mut ended: Vec<(u64, Arc<RunRecord>)> = Vec::with_capacity(records.len());
     for record in records {
@@ -53,5 +53,5 @@ pub(in crate::hub) fn load(
     while let Some(textless) = runs.shed_text(0) {
         commits.mark_run(textless, 0);
     }
-    interrupted
+    (runs, interrupted)
 }

@@ -17,7 +17,43 @@ use crate::protocol::approvals::{
 use crate::protocol::fields::{Invalid, Object};
 use crate::protocol::methods::agent_status::is_name;
 use crate::protocol::methods::session_key::{self, printable};
+use crate::protocol::methods::{Access, Method, Row};
+use crate::protocol::scope::ScopeSet;
 use crate::protocol::speaker::Speaker;
+
+/// Their rows in the table of methods.
+pub(super) const ROWS: [Row; 5] = [
+    Row {
+        method: Method::Approvals(ApprovalCall::Request),
+        name: "exec.approval.request",
+        aliases: &[],
+        access: Access::AgentOr(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Approvals(ApprovalCall::WaitDecision),
+        name: "exec.approval.waitDecision",
+        aliases: &[],
+        access: Access::AgentOr(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Approvals(ApprovalCall::Resolve),
+        name: "exec.approval.resolve",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::APPROVALS),
+    },
+    Row {
+        method: Method::Approvals(ApprovalCall::List),
+        name: "exec.approvals.list",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::APPROVALS),
+    },
+    Row {
+        method: Method::Approvals(ApprovalCall::Remove),
+        name: "exec.approvals.remove",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::APPROVALS),
+    },
+];
 
 /// The known parameters of all of them; each ignores those of the others.
 pub(in crate::protocol) const PARAMS: [&str; 10] = [

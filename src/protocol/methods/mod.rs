@@ -99,6 +99,7 @@ pub enum Access {
     Owner,
 }
 
+/// What is known of a method.
 struct Row {
     method: Method,
     name: &'static str,
@@ -106,8 +107,13 @@ struct Row {
     access: Access,
 }
 
+/// All rows; those of a large family stand in its file.
+fn rows() -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().chain(&runs::ROWS).chain(&approvals::ROWS)
+}
+
 /// `ping` stands first: it is the most frequent, and rows are compared in order.
-const TABLE: [Row; 50] = [
+const TABLE: [Row; 38] = [
     Row { method: Method::Ping, name: "ping", aliases: &[], access: Access::Everyone },
     Row {
         method: Method::LogsAppend,
@@ -332,87 +338,12 @@ const TABLE: [Row; 50] = [
         aliases: &[],
         access: Access::Scope(ScopeSet::READ),
     },
-    Row {
-        method: Method::Runs(RunCall::ChatSend),
-        name: "chat.send",
-        aliases: &[],
-        access: Access::Scope(ScopeSet::WRITE),
-    },
-    Row {
-        method: Method::Runs(RunCall::ChatHistory),
-        name: "chat.history",
-        aliases: &[],
-        access: Access::Scope(ScopeSet::WRITE),
-    },
-    Row {
-        method: Method::Runs(RunCall::ChatAbort),
-        name: "chat.abort",
-        aliases: &[],
-        access: Access::Scope(ScopeSet::WRITE),
-    },
-    Row {
-        method: Method::Runs(RunCall::Agent),
-        name: "agent",
-        aliases: &[],
-        access: Access::Scope(ScopeSet::WRITE),
-    },
-    Row {
-        method: Method::Runs(RunCall::AgentWait),
-        name: "agent.wait",
-        aliases: &[],
-        access: Access::Scope(ScopeSet::WRITE),
-    },
-    Row {
-        method: Method::Runs(RunCall::SessionsSend),
-        name: "sessions.send",
-        aliases: &["sessions_send"],
-        access: Access::Scope(ScopeSet::WRITE),
-    },
-    Row {
-        method: Method::Runs(RunCall::RunUpdate),
-        name: "run.update",
-        aliases: &["run_update"],
-        access: Access::Agent,
-    },
-    Row {
-        method: Method::Approvals(ApprovalCall::Request),
-        name: "exec.approval.request",
-        aliases: &[],
-        access: Access::AgentOr(ScopeSet::ADMIN),
-    },
-    Row {
-        method: Method::Approvals(ApprovalCall::WaitDecision),
-        name: "exec.approval.waitDecision",
-        aliases: &[],
-        access: Access::AgentOr(ScopeSet::ADMIN),
-    },
-    Row {
-        method: Method::Approvals(ApprovalCall::Resolve),
-        name: "exec.approval.resolve",
-        aliases: &[],
-        access: Access::Scope(ScopeSet::APPROVALS),
-    },
-    Row {
-        method: Method::Approvals(ApprovalCall::List),
-        name: "exec.approvals.list",
-        aliases: &[],
-        access: Access::Scope(ScopeSet::APPROVALS),
-    },
-    Row {
-        method: Method::Approvals(ApprovalCall::Remove),
-        name: "exec.approvals.remove",
-        aliases: &[],
-        access: Access::Scope(ScopeSet::APPROVALS),
-    },
 ];
 
 impl Method {
     /// Finds a method by its name or an alias.
     pub fn find(name: &str) -> Option<Self> {
-        TABLE
-            .iter()
-            .find(|row| row.name == name || row.aliases.contains(&name))
-            .map(|row| row.method)
+        rows().find(|row| row.name == name || row.aliases.contains(&name)).map(|row| row.method)
     }
 
     /// Its name on the wire; idempotency keys are kept under it.
@@ -462,8 +393,7 @@ impl Method {
 
     /// Who may call it.
     pub fn access(self) -> Access {
-        TABLE
-            .iter()
+        rows()
             .find(|row| row.method == self)
             // A method that is in no table is for nobody but an administrator.
             .map_or(Access::Scope(ScopeSet::ADMIN), |row| row.access)
@@ -493,7 +423,7 @@ impl Method {
 
 /// The names of all methods, for `features.methods`.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().map(|row| row.name)
+    rows().map(|row| row.name)
 }
 
 #[cfg(test)]
@@ -502,7 +432,7 @@ mod tests {
 
     #[test]
     fn every_row_is_found_by_its_names_and_names_its_method() {
-        for row in &TABLE {
+        for row in rows() {
             assert_eq!(row.method.name(), row.name);
             assert_eq!(row.method.access(), row.access);
             for name in row.aliases.iter().chain([&row.name]) {

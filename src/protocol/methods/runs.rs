@@ -21,9 +21,57 @@ use crate::protocol::fields::{Invalid, Object, Place};
 use crate::protocol::methods::agent_status::is_name;
 use crate::protocol::methods::session_key::{self, printable};
 use crate::protocol::methods::session_reports::text;
+use crate::protocol::methods::{Access, Method, Row};
 use crate::protocol::readable;
 use crate::protocol::run::RunState;
 use crate::protocol::run_calls::{HistoryAsk, RunAsk, RunCall, RunMethod, RunReport, RunRequest};
+use crate::protocol::scope::ScopeSet;
+
+/// Their rows in the table of methods.
+pub(super) const ROWS: [Row; 7] = [
+    Row {
+        method: Method::Runs(RunCall::ChatSend),
+        name: "chat.send",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::Runs(RunCall::ChatHistory),
+        name: "chat.history",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::Runs(RunCall::ChatAbort),
+        name: "chat.abort",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::Runs(RunCall::Agent),
+        name: "agent",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::Runs(RunCall::AgentWait),
+        name: "agent.wait",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::Runs(RunCall::SessionsSend),
+        name: "sessions.send",
+        aliases: &["sessions_send"],
+        access: Access::Scope(ScopeSet::WRITE),
+    },
+    Row {
+        method: Method::Runs(RunCall::RunUpdate),
+        name: "run.update",
+        aliases: &["run_update"],
+        access: Access::Agent,
+    },
+];
 
 /// The known parameters of all of them; each ignores those of the others.
 pub(in crate::protocol) const PARAMS: [&str; 18] = [

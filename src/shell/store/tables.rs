@@ -191,20 +191,16 @@ impl<'t> Tables<'t> {
                 self.answers.remove(answer_key(key)?.as_str())?;
             }
             Change::PutSession(session) => {
-                self.sessions.insert(session.key.as_str(), encode(&**session)?.as_slice())?;
+                put(&mut self.sessions, session.key.as_str(), &**session)?
             }
             Change::DeleteSession(key) => {
                 self.sessions.remove(key.as_str())?;
             }
-            Change::PutAgent(agent) => {
-                self.agents.insert(agent.name.as_str(), encode(&**agent)?.as_slice())?;
-            }
+            Change::PutAgent(agent) => put(&mut self.agents, agent.name.as_str(), &**agent)?,
             Change::DeleteAgent(name) => {
                 self.agents.remove(name.as_str())?;
             }
-            Change::PutRun(run) => {
-                self.runs.insert(run.id.as_str(), encode(&**run)?.as_slice())?;
-            }
+            Change::PutRun(run) => put(&mut self.runs, run.id.as_str(), &**run)?,
             Change::DeleteRun(id) => {
                 self.runs.remove(id.as_str())?;
             }
@@ -215,20 +211,16 @@ impl<'t> Tables<'t> {
                 self.messages.remove(id)?;
             }
             Change::PutApproval(approval) => {
-                self.approvals.insert(approval.id.as_str(), encode(&**approval)?.as_slice())?;
+                put(&mut self.approvals, approval.id.as_str(), &**approval)?
             }
             Change::DeleteApproval(id) => {
                 self.approvals.remove(id.as_str())?;
             }
-            Change::PutAllowed(command) => {
-                self.allowed.insert(command.id.as_str(), encode(&**command)?.as_slice())?;
-            }
+            Change::PutAllowed(command) => put(&mut self.allowed, command.id.as_str(), &**command)?,
             Change::DeleteAllowed(id) => {
                 self.allowed.remove(id.as_str())?;
             }
-            Change::PutSpawn(spawn) => {
-                self.spawns.insert(spawn.id.as_str(), encode(&**spawn)?.as_slice())?;
-            }
+            Change::PutSpawn(spawn) => put(&mut self.spawns, spawn.id.as_str(), &**spawn)?,
             Change::DeleteSpawn(id) => {
                 self.spawns.remove(id.as_str())?;
             }
@@ -283,6 +275,16 @@ fn load_json<K: redb::Key + 'static, R: DeserializeOwned>(
         records.push(record);
     }
     Ok(records)
+}
+
+/// Inserts or replaces a record.
+fn put(
+    table: &mut Table<'_, &'static str, &'static [u8]>,
+    key: &str,
+    record: &impl Serialize,
+) -> Result<(), StoreError> {
+    table.insert(key, encode(record)?.as_slice())?;
+    Ok(())
 }
 
 fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
