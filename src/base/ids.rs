@@ -68,6 +68,14 @@ text_id!(
     RunId
 );
 text_id!(
+    /// A request for approval: chosen by who asks, else `ap-` and 32 hex digits.
+    ApprovalId
+);
+text_id!(
+    /// A command that an agent may always run: `al-` and 32 hex digits, from what is allowed.
+    AllowedId
+);
+text_id!(
     /// A pending pairing request.
     PairingId
 );

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+mod talk;
+
+pub use self::talk::*;
+
 /// Requests of one connection that wait for the hub or the store. The next one waits in its
 /// socket. 64 of 25 MiB would be too much: `inboundBytesTotal` bounds the bytes.
 pub const REQUESTS_IN_PROGRESS_MAX: u32 = 64;

@@ -363,6 +363,7 @@ impl Hub {
                 has_signed: admission.key.is_some(),
                 rtt: None,
                 closing: false,
+                waits: 0,
             },
         );
         self.heartbeats.admitted(now.at, conn);
@@ -394,6 +395,9 @@ impl Hub {
         // A new client has the state without waiting.
         let tick = self.ticks.snapshot(now, &self.sessions);
         effects.push(Effect::Send { conn, event: tick });
+        if let Some(spawn) = admission.spawn {
+            self.run_agent_arrived(conn, &spawn, effects);
+        }
     }
 
     /// The parts of the product page that are on, in its order.

@@ -28,8 +28,13 @@ impl Hub {
             self.announced_ready = true;
             effects.push(Effect::SetReady(Ok(())));
         }
+        for message in batch.cleared {
+            self.history.remove(message);
+        }
         for waiter in batch.waiters {
             match waiter {
+                Waiter::Run(id) => self.run_stored(now, &id, effects),
+                Waiter::RunEnd(id) => self.run_told(&id, effects),
                 Waiter::Report { conn, id, reply } => self.respond(conn, id, Ok(*reply), effects),
                 Waiter::Reply { conn, id, reply } => self.respond(conn, id, Ok(reply), effects),
                 Waiter::Answer(key) => {
@@ -102,6 +107,9 @@ impl Hub {
                     self.spawn_not_stored(now, &id, effects);
                 }
                 Waiter::Admission(admission) => admissions.push(admission),
+                Waiter::Run(id) => self.run_not_stored(now, &id, effects),
+                // What has happened stays true; it is written later.
+                Waiter::RunEnd(id) => self.run_told(&id, effects),
             }
         }
         // The last registration first, so that each gives back what it found.
@@ -257,7 +265,9 @@ impl Hub {
         if let Some(oldest_kept) = self.journal.take_trim() {
             self.commits.trim_journal(oldest_kept);
         }
-        let (ticket, changes) = self.commits.dispatch(&self.sessions, &self.agents, &self.spawns);
+        let marked = self.commits.marks().changes(&self.runs, &self.history, &self.approvals);
+        let (ticket, changes) =
+            self.commits.dispatch(&self.sessions, &self.agents, &self.spawns, marked);
         effects.push(Effect::Persist { ticket, changes });
     }
 }

@@ -15,10 +15,12 @@ pub mod effect;
 pub mod input;
 pub mod policy;
 pub mod records;
+pub mod runs;
 
 mod admission;
 mod agents;
 mod answers;
+mod approvals;
 mod clients;
 mod commits;
 mod credentials;
@@ -30,6 +32,7 @@ mod heartbeat;
 mod introduction;
 mod invariants;
 mod journal;
+mod marks;
 mod pairing;
 mod presence;
 mod rate_limit;
@@ -55,6 +58,7 @@ use crate::base::ids::{ConnId, RequestId};
 use crate::base::time::Moment;
 use crate::hub::agents::Agents;
 use crate::hub::answers::Answers;
+use crate::hub::approvals::Approvals;
 use crate::hub::clients::Clients;
 use crate::hub::commits::Commits;
 use crate::hub::devices::Devices;
@@ -67,9 +71,12 @@ use crate::hub::pairing::Pairings;
 use crate::hub::policy::Policy;
 use crate::hub::presence::Presence;
 use crate::hub::rate_limit::RateLimiter;
-use crate::hub::records::{Change, DurableState};
+use crate::hub::records::{Change, DurableState, TokenRecord};
 use crate::hub::refusal_log::RefusalLog;
 use crate::hub::reports::From;
+use crate::hub::runs::RunEnded;
+use crate::hub::runs::history::History;
+use crate::hub::runs::table::Runs;
 use crate::hub::sessions::Sessions;
 use crate::hub::spawns::table::Spawns;
 use crate::hub::stopping::Stage;
@@ -102,6 +109,11 @@ pub struct Hub {
     agents: Agents,
     spawns: Spawns,
     answers: Answers,
+    runs: Runs,
+    history: History,
+    approvals: Approvals,
+    /// What was open at the end of the gateway before: heard of with the first input.
+    interrupted: Vec<RunEnded>,
     commits: Commits,
     doubtful: Doubtful,
     presence: Presence,
@@ -126,19 +138,7 @@ impl Hub {
         for record in state.devices {
             devices.put(record);
         }
-        let mut tokens = Tokens::default();
-        let mut records = state.tokens;
-        records.sort_by_key(|token| (token.issued_at_ms, token.hash));
-        for token in records {
-            let device = devices.approved(&token.device);
-            if token.expires_at_ms > now.unix_ms && device.is_some_and(|d| d.role == token.role) {
-                if let Some(surplus) = tokens.load(token) {
-                    commits.lazily(Change::DeleteToken(surplus));
-                }
-            } else {
-                commits.lazily(Change::DeleteToken(token.hash));
-            }
-        }
+        let tokens = load_tokens(&mut commits, &devices, state.tokens, now);
         let mut answers = Answers::default();
         for key in answers.load(state.answers, now) {
             commits.lazily(Change::DeleteAnswer(key));
@@ -149,6 +149,9 @@ impl Hub {
         }
         let mut agents = Agents::default();
         agents.load(state.agents);
+        let history = History::load(&mut commits, state.messages);
+        let approvals = Approvals::load(&mut commits, state.approvals, state.allowed, now);
+        let (runs, interrupted) = runs::restart::load(&mut commits, state.runs, now);
         let mut spawns = Spawns::default();
         for id in spawns.load(state.spawns) {
             commits.lazily(Change::DeleteSpawn(id));
@@ -178,6 +181,10 @@ impl Hub {
             tokens,
             refusal_log: RefusalLog::default(),
             answers,
+            runs,
+            history,
+            approvals,
+            interrupted,
             commits,
             doubtful: Doubtful::default(),
             stopping: None,
@@ -188,6 +195,9 @@ impl Hub {
 
     /// Applies one input at one moment; appends to `effects` what the world must now do, in order.
     pub fn handle(&mut self, now: Moment, input: Input, effects: &mut Vec<Effect>) {
+        for ended in std::mem::take(&mut self.interrupted) {
+            self.run_ended(now, &ended, effects);
+        }
         match input {
             Input::ConnectRequested(asked) => self.connect_requested(now, *asked, effects),
             Input::Requested { conn, id, request } => {
@@ -235,6 +245,8 @@ impl Hub {
             Request::SessionsPatch(patch) => self.sessions_patch(now, conn, id, *patch, effects),
             Request::SessionsReset(named) => self.sessions_reset(now, conn, id, named, effects),
             Request::SessionsDelete(named) => self.sessions_delete(now, conn, id, named, effects),
+            Request::Runs(request) => self.run_request(now, conn, id, *request, effects),
+            Request::Approvals(ask) => self.approval_request(now, conn, id, *ask, effects),
             Request::LogsSubscribe(filter) => {
                 effects.push(Effect::Narrow { conn, filter });
                 self.respond(conn, id, Ok(Reply::Empty), effects);
@@ -272,6 +284,8 @@ impl Hub {
             self.answers.deadline(),
             self.pairings.deadline(),
             self.refusal_log.deadline(),
+            self.runs.deadline(),
+            self.approvals.deadline(),
             self.spawns.deadline(),
             self.stop_deadline(),
         ]
@@ -293,6 +307,13 @@ impl Hub {
             let health_version = self.health_version;
             effects.push(Effect::Broadcast(Event::Presence { entries, version, health_version }));
         }
+        while let Some(run) = self.runs.due(now.at) {
+            self.run_due(now, &run, effects);
+        }
+        while let Some(run) = self.runs.forget_due(now.at) {
+            self.commits.lazily(Change::DeleteRun(run));
+        }
+        self.expire_approvals(now, effects);
         for key in self.answers.expire(now.at) {
             self.commits.lazily(Change::DeleteAnswer(key));
         }
@@ -316,7 +337,9 @@ impl Hub {
     fn closed(&mut self, now: Moment, conn: ConnId, effects: &mut Vec<Effect>) {
         self.connecting.remove(&conn);
         let Some(client) = self.clients.remove(conn) else { return };
+        self.approvals_left(now, conn, effects);
         if let Some(agent) = &client.grant.agent {
+            self.runs_left(now, conn, effects);
             self.agent_left(now, agent, effects);
         }
         self.heartbeats.removed(conn);
@@ -385,4 +408,33 @@ impl Hub {
             effects.push(Effect::Respond { conn, id, result });
         }
     }
+
+    /// Answers a request once more, unless its connection can no longer hear it.
+    fn respond_again(&self, conn: ConnId, id: RequestId, reply: Reply, effects: &mut Vec<Effect>) {
+        if self.clients.answerable(conn) {
+            effects.push(Effect::RespondAgain { conn, id, reply: Box::new(reply) });
+        }
+    }
+}
+
+/// The device tokens that are still good, of devices that are still approved.
+fn load_tokens(
+    commits: &mut Commits,
+    devices: &Devices,
+    mut records: Vec<TokenRecord>,
+    now: Moment,
+) -> Tokens {
+    let mut tokens = Tokens::default();
+    records.sort_by_key(|token| (token.issued_at_ms, token.hash));
+    for token in records {
+        let device = devices.approved(&token.device);
+        if token.expires_at_ms > now.unix_ms && device.is_some_and(|d| d.role == token.role) {
+            if let Some(surplus) = tokens.load(token) {
+                commits.lazily(Change::DeleteToken(surplus));
+            }
+        } else {
+            commits.lazily(Change::DeleteToken(token.hash));
+        }
+    }
+    tokens
 }

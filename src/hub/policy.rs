@@ -26,6 +26,27 @@ pub struct Policy {
     pub limits: HubLimits,
     /// `[gateway.spawn]` and `[gateway.agents]`
     pub spawn: SpawnPolicy,
+    /// `[gateway.approvals]`
+    pub approvals: ApprovalPolicy,
+}
+
+/// `[gateway.approvals]`
+#[derive(Clone, Copy, Debug)]
+pub struct ApprovalPolicy {
+    /// `withoutApprover`
+    pub without_approver: WithoutApprover,
+    /// `timeoutSeconds`: how long a request waits that asks for no time of its own.
+    pub timeout: Duration,
+}
+
+/// `gateway.approvals.withoutApprover`: what becomes of a request when nobody is connected who
+/// could decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutApprover {
+    /// It waits: somebody may come.
+    Wait,
+    /// It is denied.
+    Deny,
 }
 
 /// `[gateway.auth]` and `[gateway.controlUi]`, as far as the hub decides.

@@ -6,12 +6,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::{
-    AgentName, Cursor, DeviceId, RequestId, RunId, SessionKey, SpawnId, UserName,
+    AgentName, AllowedId, ApprovalId, Cursor, DeviceId, RequestId, RunId, SessionKey, SpawnId,
+    UserName,
 };
 use crate::hub::child::ChildMarks;
+use crate::hub::runs::record::RunRecord;
 use crate::protocol::agent_status::AgentStatus;
+use crate::protocol::approvals::{AllowedCommand, Approval};
 use crate::protocol::device::PublicKey;
 use crate::protocol::log_entry::LogRecord;
+use crate::protocol::run::ChatMessage;
 use crate::protocol::scope::{Role, ScopeSet};
 use crate::protocol::session::Session;
 use crate::protocol::spawn::{Exit, SpawnShown, SpawnStatus};
@@ -48,6 +52,22 @@ pub enum Change {
     PutAgent(Arc<AgentStatus>),
     /// Forget an agent's status.
     DeleteAgent(AgentName),
+    /// Insert or replace a run, by its id.
+    PutRun(Arc<RunRecord>),
+    /// Forget a run.
+    DeleteRun(RunId),
+    /// Insert a message of a session's history, by its id.
+    PutMessage(Arc<ChatMessage>),
+    /// Forget a message.
+    DeleteMessage(u64),
+    /// Insert or replace a request for approval, by its id.
+    PutApproval(Arc<Approval>),
+    /// Forget a request for approval.
+    DeleteApproval(ApprovalId),
+    /// Insert what an agent may always run, by its id.
+    PutAllowed(Arc<AllowedCommand>),
+    /// Withdraw what an agent may always run.
+    DeleteAllowed(AllowedId),
     /// Insert or replace a spawn, by its id.
     PutSpawn(Box<SpawnRecord>),
     /// Forget a spawn.
@@ -231,6 +251,14 @@ pub struct DurableState {
     pub sessions: Vec<Arc<Session>>,
     /// What agents said about themselves last.
     pub agents: Vec<Arc<AgentStatus>>,
+    /// The runs, open ones and ended ones.
+    pub runs: Vec<Arc<RunRecord>>,
+    /// The messages of all histories.
+    pub messages: Vec<Arc<ChatMessage>>,
+    /// The requests for approval.
+    pub approvals: Vec<Arc<Approval>>,
+    /// What agents may always run.
+    pub allowed: Vec<Arc<AllowedCommand>>,
     /// The spawns, open and ended.
     pub spawns: Vec<SpawnRecord>,
 }

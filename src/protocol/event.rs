@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use crate::base::ids::Cursor;
 use crate::protocol::agent_status::AgentStatus;
+use crate::protocol::approvals::Approval;
 use crate::protocol::json::{ObjectWriter, push_array, push_u64};
 use crate::protocol::log_entry::LogRecord;
+use crate::protocol::run::{AgentRequest, ChatMessage, ChatUpdate, RunProgress};
 use crate::protocol::scope::{Role, ScopeSet};
 use crate::protocol::session::SessionRows;
 use crate::protocol::spawn::SpawnShown;
@@ -44,6 +46,18 @@ pub enum Event {
     PairResolved(serde_json::Value),
     /// `agent.status`
     AgentStatus(Arc<AgentStatus>),
+    /// `agent.request`, to the agent's connection.
+    AgentRequest(Box<AgentRequest>),
+    /// `chat`
+    Chat(Arc<ChatUpdate>),
+    /// `chat.message`
+    ChatMessage(Arc<ChatMessage>),
+    /// `agent`
+    RunProgress(Arc<RunProgress>),
+    /// `exec.approval.requested`, scope `operator.approvals`
+    ApprovalRequested(Arc<Approval>),
+    /// `exec.approval.resolved`, scope `operator.approvals`
+    ApprovalResolved(Arc<Approval>),
     /// `spawn_result`
     SpawnResult(Arc<SpawnShown>),
     /// What a peer published, passed on.
@@ -161,6 +175,8 @@ pub struct PresenceEntry {
 /// Who receives an event that is broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
+    /// Nobody: it is sent to one peer.
+    Nobody,
     /// Every admitted peer.
     Everyone,
     /// Every peer with this scope.
@@ -171,6 +187,7 @@ impl Audience {
     /// Whether a peer with these scopes belongs to it.
     pub fn includes(self, scopes: ScopeSet) -> bool {
         match self {
+            Self::Nobody => false,
             Self::Everyone => true,
             Self::Scope(needed) => scopes.contains(needed),
         }
@@ -194,7 +211,7 @@ impl View {
 }
 
 /// The names of all events, for `features.events`.
-pub const EVENT_NAMES: [&str; 15] = [
+pub const EVENT_NAMES: [&str; 21] = [
     "connect.challenge",
     "log",
     "tick",
@@ -204,6 +221,12 @@ pub const EVENT_NAMES: [&str; 15] = [
     "device.pair.requested",
     "device.pair.resolved",
     "agent.status",
+    "agent.request",
+    "chat",
+    "chat.message",
+    "agent",
+    "exec.approval.requested",
+    "exec.approval.resolved",
     "spawn_result",
     "notification",
     "tool.stream",
@@ -224,6 +247,12 @@ impl Event {
             Self::PairRequested(_) => "device.pair.requested",
             Self::PairResolved(_) => "device.pair.resolved",
             Self::AgentStatus(_) => "agent.status",
+            Self::AgentRequest(_) => "agent.request",
+            Self::Chat(_) => "chat",
+            Self::ChatMessage(_) => "chat.message",
+            Self::RunProgress(_) => "agent",
+            Self::ApprovalRequested(_) => "exec.approval.requested",
+            Self::ApprovalResolved(_) => "exec.approval.resolved",
             Self::SpawnResult(_) => "spawn_result",
             Self::Published { kind, .. } => kind.name(),
         }
@@ -237,9 +266,16 @@ impl Event {
             | Self::Presence { .. }
             | Self::LogGap(_)
             | Self::AgentStatus(_)
+            | Self::Chat(_)
+            | Self::ChatMessage(_)
+            | Self::RunProgress(_)
             | Self::SpawnResult(_)
             | Self::Published { .. } => Audience::Scope(ScopeSet::READ),
+            Self::AgentRequest(_) => Audience::Nobody,
             Self::PairRequested(_) | Self::PairResolved(_) => Audience::Scope(ScopeSet::PAIRING),
+            Self::ApprovalRequested(_) | Self::ApprovalResolved(_) => {
+                Audience::Scope(ScopeSet::APPROVALS)
+            }
         }
     }
 
@@ -253,6 +289,12 @@ impl Event {
             | Self::PairRequested(_)
             | Self::PairResolved(_)
             | Self::AgentStatus(_)
+            | Self::AgentRequest(_)
+            | Self::Chat(_)
+            | Self::ChatMessage(_)
+            | Self::RunProgress(_)
+            | Self::ApprovalRequested(_)
+            | Self::ApprovalResolved(_)
             | Self::SpawnResult(_)
             | Self::Published { .. } => false,
         }
@@ -266,11 +308,18 @@ impl Event {
             | Self::PairRequested(_)
             | Self::PairResolved(_)
             | Self::AgentStatus(_)
+            | Self::Chat(_)
+            | Self::ChatMessage(_)
+            | Self::RunProgress(_)
+            | Self::ApprovalRequested(_)
+            | Self::ApprovalResolved(_)
             | Self::SpawnResult(_)
             | Self::Published { .. } => true,
-            Self::Tick(_) | Self::Presence { .. } | Self::LogGap(_) | Self::Shutdown { .. } => {
-                false
-            }
+            Self::Tick(_)
+            | Self::Presence { .. }
+            | Self::LogGap(_)
+            | Self::Shutdown { .. }
+            | Self::AgentRequest(_) => false,
         }
     }
 
@@ -313,6 +362,12 @@ impl Event {
                 out.extend_from_slice(payload.to_string().as_bytes());
             }
             Self::AgentStatus(status) => status.write(out),
+            Self::AgentRequest(request) => request.write(out),
+            Self::Chat(update) => update.write(out),
+            Self::ChatMessage(message) => message.write(out),
+            Self::RunProgress(progress) => progress.write(out),
+            Self::ApprovalRequested(approval) => approval.write_requested(out),
+            Self::ApprovalResolved(approval) => approval.write_resolved(out),
             Self::SpawnResult(shown) => shown.write(out),
             Self::Published { payload, .. } => out.extend_from_slice(payload.as_bytes()),
         }

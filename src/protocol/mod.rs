@@ -19,6 +19,7 @@
 )]
 
 pub mod agent_status;
+pub mod approvals;
 pub mod connect;
 pub mod cost;
 pub mod device;
@@ -41,6 +42,8 @@ mod readable;
 pub mod refusal;
 pub mod reply;
 pub mod request;
+pub mod run;
+pub mod run_calls;
 pub mod safe_text;
 pub mod scope;
 pub mod session;

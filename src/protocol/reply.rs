@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::base::ids::{Cursor, SessionKey};
 use crate::protocol::agent_status::AgentLine;
+use crate::protocol::approvals::ApprovalReply;
 use crate::protocol::devices::DeviceReply;
 use crate::protocol::event::{PresenceEntry, push_presence};
 use crate::protocol::frame::{write_ok, write_success};
@@ -13,6 +14,7 @@ use crate::protocol::json::{ObjectWriter, push_array, push_str};
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::methods::sessions::encode_cursor;
 use crate::protocol::request::SessionsCursor;
+use crate::protocol::run_calls::RunReply;
 use crate::protocol::session::{Session, SessionTotals};
 use crate::protocol::spawn::SpawnReply;
 
@@ -85,6 +87,10 @@ pub enum Reply {
     ModelsList,
     /// `last-heartbeat`: when the last `tick` went to everyone, Unix milliseconds.
     LastHeartbeat(Option<u64>),
+    /// `chat.*`, `agent`, `agent.wait`, `sessions.send`
+    Runs(Box<RunReply>),
+    /// `exec.approval.*`, `exec.approvals.*`
+    Approvals(Box<ApprovalReply>),
 }
 
 /// A page of the sessions.
@@ -174,6 +180,8 @@ pub fn write_reply(out: &mut Vec<u8>, id: &str, reply: &Reply) {
         Reply::Presence(entries) => {
             write_success(out, id, |out| push_array(out, entries.iter(), push_presence));
         }
+        Reply::Runs(reply) => reply.write(out, id),
+        Reply::Approvals(reply) => reply.write(out, id),
         Reply::Spawn(reply) => write_success(out, id, |out| reply.write(out)),
         Reply::Devices(reply) => write_success(out, id, |out| reply.write(out)),
         Reply::SessionsList(page) => write_object(out, id, |body| write_sessions(body, page)),

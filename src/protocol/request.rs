@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::base::ids::{AgentName, Cursor, SessionKey};
 use crate::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use crate::protocol::approvals::ApprovalRequest;
 use crate::protocol::cost::Cost;
 use crate::protocol::devices::DeviceRequest;
 use crate::protocol::error::ProtocolError;
@@ -20,9 +21,10 @@ use crate::protocol::hello::Grant;
 use crate::protocol::log_entry::{Level, LogDraft};
 use crate::protocol::methods::spawn::SpawnMethod;
 use crate::protocol::methods::{
-    Method, agent_status, devices, events_publish, logs_append, logs_subscribe, logs_tail,
-    session_key, session_reports, sessions, spawn,
+    Method, agent_status, approvals, devices, events_publish, logs_append, logs_subscribe,
+    logs_tail, runs, session_key, session_reports, sessions, spawn,
 };
+use crate::protocol::run_calls::RunRequest;
 use crate::protocol::spawn::SpawnRequest;
 use crate::protocol::speaker::Speaker;
 
@@ -55,6 +57,10 @@ pub enum Request {
     SessionsReset(SessionNamed),
     /// `sessions.delete`
     SessionsDelete(SessionNamed),
+    /// `chat.*`, `agent`, `agent.wait`, `sessions.send`, `run.update`
+    Runs(Box<RunRequest>),
+    /// `exec.approval.*`, `exec.approvals.*`
+    Approvals(Box<ApprovalRequest>),
     /// `spawn`, `spawn.*`, `sessions_spawn`, `sessions_kill`
     Spawn(Box<SpawnRequest>),
     /// What changes nothing.
@@ -343,6 +349,14 @@ impl Called<'_> {
         let request = match method {
             Method::Devices(method) => {
                 Request::Devices(devices::read(method, &self.members(&devices::PARAMS)?)?)
+            }
+            Method::Runs(call) => {
+                let request = runs::read(call, &self.members(&runs::PARAMS)?, self.json)?;
+                Request::Runs(Box::new(request))
+            }
+            Method::Approvals(call) => {
+                let params = self.members(&approvals::PARAMS)?;
+                Request::Approvals(Box::new(approvals::read(call, &params, self.agent)?))
             }
             Method::Ping => return Ok(Call::Ping),
             Method::Health => return Ok(Call::Health),

@@ -48,6 +48,7 @@ fn every_key_is_in_the_example() {
         ("gateway.auth.users", "[[gateway.auth.users]]"),
         ("gateway.auth.deviceAuth", "[gateway.auth.deviceAuth]"),
         ("gateway.auth.rateLimit", "[gateway.auth.rateLimit]"),
+        ("gateway.approvals", "[gateway.approvals]"),
         ("gateway.heartbeat", "[gateway.heartbeat]"),
         ("gateway.limits", "[gateway.limits]"),
         ("gateway.spawn", "[gateway.spawn]"),

@@ -37,6 +37,7 @@ mod nginx;
 mod overload;
 mod readme;
 mod refusals;
+mod runs;
 mod secrets;
 mod sessions;
 mod slow_peer;

@@ -97,7 +97,7 @@ fn every_request_on_the_page_is_taken_and_every_method_has_one() {
             parse_connect(&parsed).unwrap_or_else(|refusal| panic!("{refusal:?} for {text}"));
         } else {
             let grant = match Method::find(&parsed.method).map(Method::access) {
-                Some(Access::AgentOr(_)) => agent("agent1"),
+                Some(Access::AgentOr(_) | Access::Agent) => agent("agent1"),
                 Some(Access::Owner) => owner(),
                 Some(Access::Scope(scope)) => operator(scope),
                 _ => operator(ScopeSet::READ),
@@ -144,12 +144,14 @@ fn every_method_and_every_event_has_its_row() {
             Access::Everyone => "everyone".to_owned(),
             Access::Scope(scope) => format!("`{scope}`"),
             Access::AgentOr(scope) => format!("agents, `{scope}`"),
+            Access::Agent => "agents".to_owned(),
             Access::Owner => "the owner, over the control socket".to_owned(),
         };
         assert_row(&[&format!("`{name}`"), &who]);
     }
     for event in events() {
         let scope = match event.audience() {
+            Audience::Nobody => "the agent alone".to_owned(),
             Audience::Everyone => "none".to_owned(),
             Audience::Scope(scope) => format!("`{scope}`"),
         };
@@ -241,6 +243,43 @@ fn every_limit_on_the_page_is_the_one_that_holds() {
         ("devices in one `device.pair.list`", limits::DEVICES_LISTED_MAX.to_string()),
         ("connections over the control socket", limits::CONTROL_CONNECTIONS_MAX.to_string()),
         ("error message", bytes(limits::ERROR_MESSAGE_BYTES_MAX)),
+    ] {
+        assert_row(&[limit, &value]);
+    }
+}
+
+#[test]
+fn every_limit_of_runs_and_approvals_on_the_page_is_the_one_that_holds() {
+    let bytes = |number: usize| format!("{number} bytes");
+    for (limit, value) in [
+        ("a message to an agent", bytes(limits::RUN_MESSAGE_BYTES_MAX)),
+        ("attachments of a message, as JSON", bytes(limits::RUN_ATTACHMENTS_BYTES_MAX)),
+        (
+            "`text` of a `run.update`, and what is kept of an answer",
+            bytes(limits::RUN_TEXT_BYTES_MAX),
+        ),
+        ("`errorMessage` of a `run.update`", bytes(limits::RUN_ERROR_BYTES_MAX)),
+        ("`usage` of a `run.update`", bytes(limits::RUN_USAGE_BYTES_MAX)),
+        ("open runs", limits::RUNS_OPEN_MAX.to_string()),
+        ("open runs of one agent", limits::RUNS_OPEN_PER_AGENT_MAX.to_string()),
+        ("open runs of one user", limits::RUNS_OPEN_PER_USER_MAX.to_string()),
+        ("runs that have ended and can be asked for", limits::RUNS_ENDED_MAX.to_string()),
+        ("those who wait for one run", limits::RUN_WAITERS_MAX.to_string()),
+        (
+            "requests of one connection that wait for runs and decisions",
+            limits::WAITS_PER_CONNECTION_MAX.to_string(),
+        ),
+        ("`command` of a request for approval", bytes(limits::APPROVAL_COMMAND_BYTES_MAX)),
+        (
+            "`cwd`, `host`, `resolvedPath` of a request for approval",
+            bytes(limits::APPROVAL_TEXT_BYTES_MAX),
+        ),
+        ("open requests for approval", limits::APPROVALS_OPEN_MAX.to_string()),
+        (
+            "open requests for approval of one agent",
+            limits::APPROVALS_OPEN_PER_AGENT_MAX.to_string(),
+        ),
+        ("commands that are always allowed", limits::ALLOWED_COMMANDS_MAX.to_string()),
     ] {
         assert_row(&[limit, &value]);
     }

@@ -20,6 +20,8 @@ mod encoding;
 mod hostile_text;
 mod refusals;
 mod requests;
+mod run_requests;
+mod run_samples;
 mod samples;
 mod session_requests;
 mod spawn_requests;

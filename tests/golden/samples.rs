@@ -19,6 +19,7 @@ use openclaw_gateway::protocol::session::{Session, SessionRows, SessionTotals};
 use serde_json::{Value, json};
 
 use crate::device_samples::device_replies;
+use crate::run_samples::{run_events, run_replies};
 use crate::spawn_samples::{spawn_events, spawn_replies};
 
 /// The moment of every sample: 2026-11-22T18:43:42.123Z.
@@ -169,7 +170,7 @@ pub(crate) fn hello() -> Hello {
 
 /// One event of every kind.
 pub(crate) fn events() -> Vec<Event> {
-    vec![
+    let mut events = vec![
         Event::Log(record()),
         Event::Tick(Arc::new(TickSnapshot {
             ts: NOW,
@@ -215,7 +216,9 @@ pub(crate) fn events() -> Vec<Event> {
                 "sessionKey": "agent1:chat", "inputTokens": 1200, "outputTokens": 345,
             }),
         ),
-    ]
+    ];
+    events.extend(run_events());
+    events
 }
 
 /// One reply of every kind, with the id of its request.
@@ -287,6 +290,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
     ]
     .into_iter()
     .chain(device_replies())
+    .chain(run_replies())
     .chain(spawn_replies())
     .collect()
 }

@@ -10,6 +10,8 @@ use openclaw_gateway::protocol::reply::Reply;
 use openclaw_gateway::protocol::session::Session;
 use openclaw_gateway::protocol::spawn::{SpawnReply, SpawnShown};
 
+use crate::describe_runs::{describe_approval_reply, describe_run_reply};
+
 pub(crate) fn describe_reply(reply: &Reply) -> String {
     match reply {
         Reply::Empty => "ok".to_owned(),
@@ -70,6 +72,8 @@ pub(crate) fn describe_reply(reply: &Reply) -> String {
         Reply::ModelsList => "no models".to_owned(),
         Reply::LastHeartbeat(ts) => format!("last heartbeat {ts:?}"),
         Reply::Devices(reply) => describe_device_reply(reply),
+        Reply::Runs(reply) => describe_run_reply(reply),
+        Reply::Approvals(reply) => describe_approval_reply(reply),
         Reply::Spawn(reply) => describe_spawn_reply(reply),
     }
 }
@@ -162,6 +166,17 @@ pub(crate) fn describe_change(change: &Change) -> String {
         Change::PutSpawn(spawn) => format!("put spawn {} {}", spawn.id, spawn.status),
         Change::DeleteSpawn(id) => format!("delete spawn {id}"),
         Change::DeleteAgent(name) => format!("delete agent {name}"),
+        Change::PutRun(run) => {
+            let end = run.end.as_ref().map_or("open", |end| end.state.as_str());
+            format!("put run {} {end}", run.id)
+        }
+        Change::DeleteRun(id) => format!("delete run {id}"),
+        Change::PutMessage(message) => format!("put message {:?}", message.content),
+        Change::DeleteMessage(_) => "delete message".to_owned(),
+        Change::PutApproval(approval) => format!("put approval {}", approval.id),
+        Change::DeleteApproval(id) => format!("delete approval {id}"),
+        Change::PutAllowed(command) => format!("put allowed {:?}", command.command),
+        Change::DeleteAllowed(id) => format!("delete allowed {id}"),
     }
 }
 

@@ -125,7 +125,7 @@ fn forgotten_answers_leave_the_disk_with_the_next_commit() {
     sim.only(&["Respond"]).request(1, Request::Status);
     expect![[r#"
         0s Persist(#4: append 1, put answer k)
-        400s Persist(#5: append 2, delete answer k)
+        400s Persist(#5: delete answer k, append 2)
         400s Respond(conn-1, r3, status 1 operators 1 agents 2 entries, store healthy)
     "#]]
     .assert_eq(&sim.take());

@@ -22,6 +22,7 @@ use openclaw_gateway::protocol::log_entry::{Level, LogDraft};
 use openclaw_gateway::protocol::request::{Idempotency, LogFilter, LogsAppend, LogsTail, Request};
 
 use crate::describe::{describe_change, describe_diagnostic, describe_reply, describe_spawn};
+use crate::describe_runs::describe_run_event;
 use crate::disk::apply;
 use crate::peers::{Peer, agent, operator};
 use crate::policies::policy;
@@ -362,6 +363,9 @@ impl Sim {
                 };
                 ("Respond", format!("Respond({conn}, {id}, {result})"))
             }
+            Effect::RespondAgain { conn, id, reply } => {
+                ("Respond", format!("RespondAgain({conn}, {id}, {})", describe_reply(reply)))
+            }
             Effect::Send { conn, event } => {
                 let (kind, text) = self.describe_event(event);
                 (kind, format!("Send({conn}, {text})"))
@@ -441,6 +445,12 @@ impl Sim {
                 let text = format!("agent {} {} {}", agent.name, agent.id, agent.status);
                 ("Agent", text)
             }
+            Event::AgentRequest(_)
+            | Event::Chat(_)
+            | Event::ChatMessage(_)
+            | Event::RunProgress(_)
+            | Event::ApprovalRequested(_)
+            | Event::ApprovalResolved(_) => describe_run_event(event),
             Event::SpawnResult(shown) => {
                 ("Spawn", format!("spawn_result {}", describe_spawn(shown)))
             }

@@ -8,13 +8,15 @@ use std::time::Duration;
 use super::error::Setting;
 use super::reader::Section;
 use crate::base::limits::{
-    BACKLOG_BYTES_DEFAULT, BACKLOG_BYTES_TOTAL_DEFAULT, CONNECTIONS_PER_ADDRESS_DEFAULT,
-    DEVICES_MAX, HANDSHAKE_DEFAULT, INBOUND_BYTES_TOTAL_DEFAULT, JOURNAL_BYTES_DEFAULT,
-    JOURNAL_ENTRIES_DEFAULT, MESSAGE_BYTES_DEFAULT, PREAUTH_BYTES_DEFAULT,
-    PREAUTH_CONNECTIONS_DEFAULT, RATE_LIMIT_ATTEMPTS_MAX, SESSIONS_DEFAULT,
-    SNAPSHOT_SESSIONS_DEFAULT, TICK_COALESCE_DEFAULT,
+    APPROVAL_TIMEOUT_DEFAULT, APPROVAL_TIMEOUT_MAX, BACKLOG_BYTES_DEFAULT,
+    BACKLOG_BYTES_TOTAL_DEFAULT, CONNECTIONS_PER_ADDRESS_DEFAULT, DEVICES_MAX, HANDSHAKE_DEFAULT,
+    INBOUND_BYTES_TOTAL_DEFAULT, JOURNAL_BYTES_DEFAULT, JOURNAL_ENTRIES_DEFAULT,
+    MESSAGE_BYTES_DEFAULT, PREAUTH_BYTES_DEFAULT, PREAUTH_CONNECTIONS_DEFAULT,
+    RATE_LIMIT_ATTEMPTS_MAX, SESSIONS_DEFAULT, SNAPSHOT_SESSIONS_DEFAULT, TICK_COALESCE_DEFAULT,
 };
-use crate::hub::policy::{HeartbeatPolicy, RateLimitPolicy, Registration, SpawnPolicy};
+use crate::hub::policy::{
+    ApprovalPolicy, HeartbeatPolicy, RateLimitPolicy, Registration, SpawnPolicy, WithoutApprover,
+};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -29,6 +31,7 @@ pub(super) struct Groups {
     pub(super) heartbeat: Heartbeat,
     pub(super) limits: Limits,
     pub(super) spawn: SpawnPolicy,
+    pub(super) approvals: Approvals,
 }
 
 /// `[gateway.auth.deviceAuth]`
@@ -158,6 +161,49 @@ pub(super) fn heartbeat(mut section: Section<'_>) -> Heartbeat {
     };
     section.finish();
     heartbeat
+}
+
+/// `[gateway.approvals]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Approvals {
+    /// `withoutApprover`
+    pub without_approver: WithoutApprover,
+    /// `timeoutSeconds`
+    pub timeout: Duration,
+}
+
+impl Default for Approvals {
+    fn default() -> Self {
+        Self { without_approver: WithoutApprover::Wait, timeout: APPROVAL_TIMEOUT_DEFAULT }
+    }
+}
+
+impl Approvals {
+    /// As the hub wants it.
+    pub fn policy(&self) -> ApprovalPolicy {
+        ApprovalPolicy { without_approver: self.without_approver, timeout: self.timeout }
+    }
+}
+
+pub(super) fn approvals(mut section: Section<'_>) -> Approvals {
+    let default = Approvals::default();
+    let without_approver = |text: &str| match text {
+        "wait" => Some(WithoutApprover::Wait),
+        "deny" => Some(WithoutApprover::Deny),
+        _ => None,
+    };
+    let approvals = Approvals {
+        without_approver: section
+            .parsed("withoutApprover", "\"wait\" or \"deny\"", without_approver)
+            .map_or(default.without_approver, |setting| setting.value),
+        timeout: section.seconds(
+            "timeoutSeconds",
+            1..=APPROVAL_TIMEOUT_MAX.as_secs(),
+            default.timeout,
+        ),
+    };
+    section.finish();
+    approvals
 }
 
 /// `[gateway.limits]`

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use self::error::{ConfigError, ConfigErrors, Place, Setting};
-pub use self::groups::{DeviceAuth, Heartbeat, Limits, RateLimit};
+pub use self::groups::{Approvals, DeviceAuth, Heartbeat, Limits, RateLimit};
 pub use self::raw::Environment;
 use self::raw::{RawConfig, RawSecret, RawUser};
 use self::reader::Source;
@@ -60,6 +60,8 @@ pub struct Config {
     pub control_ui: ControlUi,
     /// `[gateway.auth]`
     pub auth: Auth,
+    /// `[gateway.approvals]`
+    pub approvals: Approvals,
     /// `[gateway.heartbeat]`
     pub heartbeat: Heartbeat,
     /// `[gateway.limits]`
@@ -254,6 +256,7 @@ impl Config {
                 device: raw.groups.device,
                 rate_limit: raw.groups.rate_limit,
             },
+            approvals: raw.groups.approvals,
             heartbeat: raw.groups.heartbeat,
             limits: raw.groups.limits,
             spawn: raw.groups.spawn,

@@ -101,6 +101,7 @@ impl RawConfig {
         raw.read_tls(gateway.section("tls"));
         raw.read_control_ui(gateway.section("controlUi"));
         raw.read_auth(gateway.section("auth"));
+        raw.groups.approvals = groups::approvals(gateway.section("approvals"));
         raw.groups.heartbeat = groups::heartbeat(gateway.section("heartbeat"));
         raw.groups.limits = groups::limits(gateway.section("limits"));
         raw.groups.spawn = spawn::read(gateway.section("spawn"), gateway.section("agents"));

@@ -30,7 +30,6 @@ impl Hub {
     /// Tells whoever a spawn was started for. Called exactly once per spawn that `start_spawn` let
     /// in, right after its terminal event; for one of an earlier gateway, after the restart.
     /// Whatever is changed here is in the same commit as the spawn's record.
-    #[expect(clippy::needless_pass_by_ref_mut, reason = "runs and jobs are changed by it")]
     pub(super) fn spawn_ended(
         &mut self,
         now: Moment,
@@ -39,9 +38,8 @@ impl Hub {
     ) {
         match &ended.origin {
             SpawnOrigin::Request { .. } => {}
-            SpawnOrigin::Run(_) => {}
+            SpawnOrigin::Run(run) => self.run_spawn_ended(now, run, ended, effects),
             SpawnOrigin::Cron { .. } => {}
         }
-        let _ = (now, effects);
     }
 }

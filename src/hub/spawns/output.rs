@@ -122,6 +122,8 @@ impl Hub {
             | Request::SessionsReset(_)
             | Request::SessionsDelete(_)
             | Request::Spawn(_)
+            | Request::Runs(_)
+            | Request::Approvals(_)
             | Request::Read(_) => {}
         }
     }

@@ -54,7 +54,7 @@ impl Hub {
     }
 
     /// A copy of a session that is reported now, or a new one.
-    fn session_or_new(&self, key: &SessionKey, now: Moment) -> Session {
+    pub(in crate::hub) fn session_or_new(&self, key: &SessionKey, now: Moment) -> Session {
         let known = self.sessions.get(key).map(|session| Session::clone(session));
         let mut session = known.unwrap_or_else(|| Session::new(key.clone(), now.unix_ms));
         session.updated_at_ms = now.unix_ms;

@@ -68,6 +68,9 @@ impl Hub {
     ) {
         let asked = Asked { from: From::Peer { conn, id }, method: "sessions.reset" };
         self.report(now, asked, named.idempotency, effects, |hub, _| {
+            if hub.writable(0).is_ok() && hub.sessions.get(&named.key).is_some() {
+                hub.commits.clear_messages(hub.history.ids(&named.key));
+            }
             hub.change_session(named.key, |session| {
                 let new = Session::new(session.key.clone(), now.unix_ms);
                 *session = Session {
@@ -110,6 +113,7 @@ impl Hub {
         let asked = Asked { from: From::Peer { conn, id }, method: "sessions.delete" };
         self.report(now, asked, idempotency, effects, |hub, _| {
             hub.writable(0)?;
+            hub.commits.clear_messages(hub.history.ids(&key));
             let removed = hub.sessions.remove(&key);
             let deleted = removed.is_some();
             if deleted {

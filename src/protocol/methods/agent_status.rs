@@ -48,7 +48,8 @@ pub(in crate::protocol) fn read(
     })
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether an agent may be called so.
+pub(super) fn is_name(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     !text.is_empty() && text.bytes().all(letter)
 }

@@ -4,18 +4,22 @@
 //! the table, a variant of `request::Request` and, if it has parameters, a file here.
 //! Called by `request`, and by `hello` for the list of methods.
 
+use crate::protocol::approvals::ApprovalCall;
 use crate::protocol::devices::DeviceMethod;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::hello::Grant;
 use crate::protocol::methods::spawn::SpawnMethod;
+use crate::protocol::run_calls::RunCall;
 use crate::protocol::scope::{Role, ScopeSet};
 
 pub(super) mod agent_status;
+pub(super) mod approvals;
 pub(super) mod devices;
 pub(super) mod events_publish;
 pub(super) mod logs_append;
 pub(super) mod logs_subscribe;
 pub(super) mod logs_tail;
+pub(super) mod runs;
 pub(super) mod session_key;
 pub(super) mod session_reports;
 pub(super) mod sessions;
@@ -74,6 +78,10 @@ pub enum Method {
     ModelsList,
     /// `last-heartbeat`
     LastHeartbeat,
+    /// `chat.*`, `agent`, `agent.wait`, `sessions.send`, `run.update`
+    Runs(RunCall),
+    /// `exec.approval.*`, `exec.approvals.*`
+    Approvals(ApprovalCall),
 }
 
 /// Who may call a method.
@@ -85,15 +93,23 @@ pub enum Access {
     Scope(ScopeSet),
     /// Every agent, and whoever has this scope.
     AgentOr(ScopeSet),
+    /// Agents alone.
+    Agent,
     /// Whoever comes over the local control socket, and nobody else.
     Owner,
 }
 
+/// What is known of a method.
 struct Row {
     method: Method,
     name: &'static str,
     aliases: &'static [&'static str],
     access: Access,
+}
+
+/// All rows; those of a large family stand in its file.
+fn rows() -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().chain(&runs::ROWS).chain(&approvals::ROWS)
 }
 
 /// `ping` stands first: it is the most frequent, and rows are compared in order.
@@ -327,10 +343,7 @@ const TABLE: [Row; 38] = [
 impl Method {
     /// Finds a method by its name or an alias.
     pub fn find(name: &str) -> Option<Self> {
-        TABLE
-            .iter()
-            .find(|row| row.name == name || row.aliases.contains(&name))
-            .map(|row| row.method)
+        rows().find(|row| row.name == name || row.aliases.contains(&name)).map(|row| row.method)
     }
 
     /// Its name on the wire; idempotency keys are kept under it.
@@ -361,6 +374,8 @@ impl Method {
             Self::ChannelsStatus => "channels.status",
             Self::ModelsList => "models.list",
             Self::LastHeartbeat => "last-heartbeat",
+            Self::Runs(call) => call.name(),
+            Self::Approvals(call) => call.name(),
         }
     }
 
@@ -378,8 +393,7 @@ impl Method {
 
     /// Who may call it.
     pub fn access(self) -> Access {
-        TABLE
-            .iter()
+        rows()
             .find(|row| row.method == self)
             // A method that is in no table is for nobody but an administrator.
             .map_or(Access::Scope(ScopeSet::ADMIN), |row| row.access)
@@ -389,9 +403,12 @@ impl Method {
     pub fn check(self, grant: &Grant) -> Result<(), ProtocolError> {
         let needed = match self.access() {
             Access::Everyone => return Ok(()),
-            Access::AgentOr(_) if grant.role == Role::Agent && grant.agent.is_some() => {
+            Access::AgentOr(_) | Access::Agent
+                if grant.role == Role::Agent && grant.agent.is_some() =>
+            {
                 return Ok(());
             }
+            Access::Agent => return Err(ProtocolError::agents_only(self.name())),
             Access::Owner if grant.is_owner => return Ok(()),
             Access::Owner => return Err(ProtocolError::owner_only(self.name())),
             Access::AgentOr(needed) | Access::Scope(needed) => needed,
@@ -406,7 +423,7 @@ impl Method {
 
 /// The names of all methods, for `features.methods`.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().map(|row| row.name)
+    rows().map(|row| row.name)
 }
 
 #[cfg(test)]
@@ -415,7 +432,7 @@ mod tests {
 
     #[test]
     fn every_row_is_found_by_its_names_and_names_its_method() {
-        for row in &TABLE {
+        for row in rows() {
             assert_eq!(row.method.name(), row.name);
             assert_eq!(row.method.access(), row.access);
             for name in row.aliases.iter().chain([&row.name]) {

@@ -134,9 +134,10 @@ mod tests {
         let database = database();
         migrate(&database, &[]).unwrap();
         let transaction = database.begin_write().unwrap();
-        for table in ["sessions", "agents", "spawns"] {
+        for table in ["sessions", "agents", "runs", "approvals", "allowed", "spawns"] {
             transaction.delete_table(TableDefinition::<&str, &[u8]>::new(table)).unwrap();
         }
+        transaction.delete_table(TableDefinition::<u64, &[u8]>::new("messages")).unwrap();
         transaction.commit().unwrap();
         migrate(&database, STEPS).unwrap();
         tables::load(&database).unwrap();

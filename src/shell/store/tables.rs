@@ -9,6 +9,10 @@
 //! | `answers` | `["user","method","key"]` as JSON | `AnswerRecord` as JSON |
 //! | `sessions` | session key | `Session` as JSON |
 //! | `agents` | agent's name | `AgentStatus` as JSON |
+//! | `runs` | run id | `RunRecord` as JSON |
+//! | `messages` | message id | `ChatMessage` as JSON |
+//! | `approvals` | approval id | `Approval` as JSON |
+//! | `allowed` | allowed id | `AllowedCommand` as JSON |
 //! | `spawns` | spawn id | `SpawnRecord` as JSON |
 //! | `probe` | name | filler; see `worker` |
 //!
@@ -39,6 +43,10 @@ const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new(TOKEN
 const ANSWERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("answers");
 const SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sessions");
 const AGENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("agents");
+const RUNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("runs");
+const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
+const APPROVALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("approvals");
+const ALLOWED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("allowed");
 const SPAWNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("spawns");
 const PROBE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("probe");
 
@@ -62,6 +70,10 @@ pub(super) fn add_sessions(transaction: &WriteTransaction) -> Result<(), StoreEr
 
 /// From schema version 2 to 3: agents at work.
 pub(super) fn add_work(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    transaction.open_table(RUNS)?;
+    transaction.open_table(MESSAGES)?;
+    transaction.open_table(APPROVALS)?;
+    transaction.open_table(ALLOWED)?;
     transaction.open_table(SPAWNS)?;
     Ok(())
 }
@@ -108,6 +120,10 @@ pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
         answers: load_json("answers", &transaction.open_table(ANSWERS)?, |key| key.to_owned())?,
         sessions: load_json("sessions", &transaction.open_table(SESSIONS)?, |key| key.to_owned())?,
         agents: load_json("agents", &transaction.open_table(AGENTS)?, |name| name.to_owned())?,
+        runs: load_json("runs", &transaction.open_table(RUNS)?, |id| id.to_owned())?,
+        messages: load_json("messages", &transaction.open_table(MESSAGES)?, |id| id.to_string())?,
+        approvals: load_json("approvals", &transaction.open_table(APPROVALS)?, |id| id.to_owned())?,
+        allowed: load_json("allowed", &transaction.open_table(ALLOWED)?, |id| id.to_owned())?,
         spawns: load_json("spawns", &transaction.open_table(SPAWNS)?, |id| id.to_owned())?,
     })
 }
@@ -124,6 +140,10 @@ pub(super) fn each_record(from: &ReadTransaction, visit: Visit<'_>) -> Result<()
     each(from, ANSWERS, visit)?;
     each(from, SESSIONS, visit)?;
     each(from, AGENTS, visit)?;
+    each(from, RUNS, visit)?;
+    each(from, MESSAGES, visit)?;
+    each(from, APPROVALS, visit)?;
+    each(from, ALLOWED, visit)?;
     each(from, SPAWNS, visit)
 }
 
@@ -149,20 +169,24 @@ pub(super) fn put_record(
     value: &[u8],
 ) -> Result<bool, StoreError> {
     match table {
-        "meta" => put(into, META, key, value),
-        "journal" => put(into, JOURNAL, key, value),
-        "devices" => put(into, DEVICES, key, value),
-        TOKENS_NAME => put(into, TOKENS, key, value),
-        "answers" => put(into, ANSWERS, key, value),
-        "sessions" => put(into, SESSIONS, key, value),
-        "agents" => put(into, AGENTS, key, value),
-        "spawns" => put(into, SPAWNS, key, value),
+        "meta" => restore(into, META, key, value),
+        "journal" => restore(into, JOURNAL, key, value),
+        "devices" => restore(into, DEVICES, key, value),
+        TOKENS_NAME => restore(into, TOKENS, key, value),
+        "answers" => restore(into, ANSWERS, key, value),
+        "sessions" => restore(into, SESSIONS, key, value),
+        "agents" => restore(into, AGENTS, key, value),
+        "runs" => restore(into, RUNS, key, value),
+        "messages" => restore(into, MESSAGES, key, value),
+        "approvals" => restore(into, APPROVALS, key, value),
+        "allowed" => restore(into, ALLOWED, key, value),
+        "spawns" => restore(into, SPAWNS, key, value),
         _ => return Ok(false),
     }?;
     Ok(true)
 }
 
-fn put<K: Key + 'static, V: Value + 'static>(
+fn restore<K: Key + 'static, V: Value + 'static>(
     into: &WriteTransaction,
     table: TableDefinition<'static, K, V>,
     key: &[u8],
@@ -203,6 +227,10 @@ struct Tables<'t> {
     answers: Table<'t, &'static str, &'static [u8]>,
     sessions: Table<'t, &'static str, &'static [u8]>,
     agents: Table<'t, &'static str, &'static [u8]>,
+    runs: Table<'t, &'static str, &'static [u8]>,
+    messages: Table<'t, u64, &'static [u8]>,
+    approvals: Table<'t, &'static str, &'static [u8]>,
+    allowed: Table<'t, &'static str, &'static [u8]>,
     spawns: Table<'t, &'static str, &'static [u8]>,
     /// One buffer for all journal entries of a commit.
     bytes: Vec<u8>,
@@ -218,6 +246,10 @@ impl<'t> Tables<'t> {
             answers: transaction.open_table(ANSWERS)?,
             sessions: transaction.open_table(SESSIONS)?,
             agents: transaction.open_table(AGENTS)?,
+            runs: transaction.open_table(RUNS)?,
+            messages: transaction.open_table(MESSAGES)?,
+            approvals: transaction.open_table(APPROVALS)?,
+            allowed: transaction.open_table(ALLOWED)?,
             spawns: transaction.open_table(SPAWNS)?,
             bytes: Vec::new(),
         })
@@ -256,20 +288,36 @@ impl<'t> Tables<'t> {
                 self.answers.remove(answer_key(key)?.as_str())?;
             }
             Change::PutSession(session) => {
-                self.sessions.insert(session.key.as_str(), encode(&**session)?.as_slice())?;
+                put(&mut self.sessions, session.key.as_str(), &**session)?
             }
             Change::DeleteSession(key) => {
                 self.sessions.remove(key.as_str())?;
             }
-            Change::PutAgent(agent) => {
-                self.agents.insert(agent.name.as_str(), encode(&**agent)?.as_slice())?;
-            }
+            Change::PutAgent(agent) => put(&mut self.agents, agent.name.as_str(), &**agent)?,
             Change::DeleteAgent(name) => {
                 self.agents.remove(name.as_str())?;
             }
-            Change::PutSpawn(spawn) => {
-                self.spawns.insert(spawn.id.as_str(), encode(&**spawn)?.as_slice())?;
+            Change::PutRun(run) => put(&mut self.runs, run.id.as_str(), &**run)?,
+            Change::DeleteRun(id) => {
+                self.runs.remove(id.as_str())?;
             }
+            Change::PutMessage(message) => {
+                self.messages.insert(message.id, encode(&**message)?.as_slice())?;
+            }
+            Change::DeleteMessage(id) => {
+                self.messages.remove(id)?;
+            }
+            Change::PutApproval(approval) => {
+                put(&mut self.approvals, approval.id.as_str(), &**approval)?
+            }
+            Change::DeleteApproval(id) => {
+                self.approvals.remove(id.as_str())?;
+            }
+            Change::PutAllowed(command) => put(&mut self.allowed, command.id.as_str(), &**command)?,
+            Change::DeleteAllowed(id) => {
+                self.allowed.remove(id.as_str())?;
+            }
+            Change::PutSpawn(spawn) => put(&mut self.spawns, spawn.id.as_str(), &**spawn)?,
             Change::DeleteSpawn(id) => {
                 self.spawns.remove(id.as_str())?;
             }
@@ -324,6 +372,16 @@ fn load_json<K: Key + 'static, R: DeserializeOwned>(
         records.push(record);
     }
     Ok(records)
+}
+
+/// Inserts or replaces a record.
+fn put(
+    table: &mut Table<'_, &'static str, &'static [u8]>,
+    key: &str,
+    record: &impl Serialize,
+) -> Result<(), StoreError> {
+    table.insert(key, encode(record)?.as_slice())?;
+    Ok(())
 }
 
 fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {

@@ -253,7 +253,8 @@ fn sync(database: &Database) -> Result<(), StoreError> {
 }
 
 /// Whether even relaxed durability waits for the disk: a cursor must never be used twice, a revoked
-/// device must not come back, and no program may run that a crash would make us forget.
+/// device or a withdrawn permission must not come back, and no program may run that a crash would
+/// make us forget.
 fn needs_sync(change: &Change) -> bool {
     match change {
         Change::AppendLog(_)
@@ -265,12 +266,20 @@ fn needs_sync(change: &Change) -> bool {
         | Change::DeleteSession(_)
         | Change::PutAgent(_)
         | Change::DeleteAgent(_)
+        | Change::PutRun(_)
+        | Change::DeleteRun(_)
+        | Change::PutMessage(_)
+        | Change::DeleteMessage(_)
+        | Change::PutApproval(_)
+        | Change::DeleteApproval(_)
+        | Change::PutAllowed(_)
         | Change::DeleteSpawn(_) => false,
         Change::ReserveCursors(_)
         | Change::PutDevice(_)
         | Change::DeleteDevice(_)
         | Change::PutToken(_)
         | Change::DeleteToken(_)
+        | Change::DeleteAllowed(_)
         // No program runs that could be forgotten.
         | Change::PutSpawn(_) => true,
     }
@@ -283,6 +292,13 @@ fn size(change: &Change) -> usize {
         Change::AppendLog(record) => record.draft.body.len() + FLAT,
         // Their texts have small bounds, and most are a few words.
         Change::PutSession(_) | Change::PutAgent(_) => 2 * FLAT,
+        Change::PutRun(run) => {
+            let text = run.end.as_ref().and_then(|end| end.text.as_ref());
+            text.map_or(0, |text| text.len()) + 2 * FLAT
+        }
+        Change::PutApproval(approval) => approval.command.bytes() + FLAT,
+        Change::PutAllowed(command) => command.bytes() + FLAT,
+        Change::PutMessage(message) => message.content.len() + FLAT,
         // An error and a command may have some KiB, and seldom do.
         Change::PutSpawn(_) => 4 * FLAT,
         Change::ReserveCursors(_)
@@ -296,6 +312,10 @@ fn size(change: &Change) -> usize {
         | Change::DeleteAnswer(_)
         | Change::DeleteSession(_)
         | Change::DeleteAgent(_)
+        | Change::DeleteRun(_)
+        | Change::DeleteMessage(_)
+        | Change::DeleteApproval(_)
+        | Change::DeleteAllowed(_)
         | Change::DeleteSpawn(_) => FLAT,
     }
 }
