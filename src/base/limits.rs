@@ -475,7 +475,12 @@ pub const SPAWNS_ENDED_MAX: usize = 1_000;
 /// The plain output of a spawn that becomes the text of a run.
 pub const SPAWN_TEXT_BYTES_MAX: usize = 64 * 1024;
 /// The error of a spawn: a path and a sentence.
-pub const SPAWN_ERROR_BYTES_MAX: usize = 8 * 1024;
+pub const SPAWN_ERROR_BYTES_MAX: usize = 1024;
+/// How much of a command is kept and shown.
+pub const SPAWN_COMMAND_CHARS_MAX: usize = 256;
+/// Spawns in one `spawn.list`: 1,000 of at most some 3 KiB, and mostly 400 bytes.
+pub const SPAWNS_LISTED_MAX: usize = 1_000;
+const _: () = assert!(SPAWNS_LISTED_MAX * 3 * 1024 < BACKLOG_BYTES_DEFAULT);
 
 const _: () = assert!(STOP_CHILD_GRACE.as_millis() < STOP_COMMIT_GRACE.as_millis());
 const _: () = assert!(SPAWN_TASK_BYTES_MAX < SPAWN_ARG_BYTES_MAX);

@@ -1,12 +1,13 @@
 //! The requests about spawns: what is taken, and how each mistake is named.
 
+use openclaw_gateway::base::ids::SessionKey;
 use openclaw_gateway::protocol::request::{Call, Request};
 use openclaw_gateway::protocol::scope::ScopeSet;
 use openclaw_gateway::protocol::spawn::{SpawnRequest, SpawnStatus, signal_name};
 use serde_json::{Value, json};
 
 use crate::requests::call;
-use crate::samples::operator;
+use crate::samples::{agent, operator};
 
 fn ask(method: &str, params: &Value) -> Result<SpawnRequest, String> {
     match call(method, params, &operator(ScopeSet::ADMIN)) {
@@ -85,6 +86,21 @@ fn the_other_requests_name_what_they_lack() {
     }
     let kill = ask("sessions_kill", &json!({"sessionKey": "agent1:chat"}));
     assert!(matches!(kill, Ok(SpawnRequest::KillSession(key)) if key.as_str() == "agent1:chat"));
+}
+
+#[test]
+fn a_started_agent_speaks_of_its_session_alone() {
+    let mut grant = agent("agent1");
+    grant.session = Some(SessionKey::new("agent1:work"));
+    let update = |params: Value| match call("session.update", &params, &grant) {
+        Ok(Call::Request(Request::SessionUpdate(update))) => Ok(update.key.to_string()),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.message),
+    };
+    assert_eq!(update(json!({"active": true})).as_deref(), Ok("agent1:work"));
+    assert_eq!(update(json!({"key": "agent1:work"})).as_deref(), Ok("agent1:work"));
+    let must = "invalid session.update params: key must be agent1:work, the session of this spawn";
+    assert_eq!(update(json!({"key": "agent1:chat"})), Err(must.to_owned()));
 }
 
 #[test]

@@ -456,3 +456,24 @@ fn the_logs_of_a_spawn_are_those_of_its_session_while_it_was_open() {
         "#]],
     );
 }
+
+#[test]
+fn an_agent_is_gone_when_neither_a_connection_nor_a_program_of_it_is_left() {
+    let mut sim = sim();
+    sim.only(&["Agent", "Spawn"]);
+    template_spawn(&mut sim, task("w1", "x"));
+    template_spawn(&mut sim, task("w1", "y"));
+    sim.prints(1, &[r#"{"method":"agent.status","params":{"status":"busy"}}"#]).ends(1, 0);
+    let peer = child(&sim, 2);
+    sim.connect(3, peer).note("comes back").exits(2, Exit::Code(0)).closed(3).output_ends(2);
+    expect![[r#"
+        0s Broadcast(spawn_result r1 sp-1 running pid 101)
+        0s Broadcast(spawn_result r2 sp-2 running pid 102)
+        0s Broadcast(agent w1 4568070149 busy)
+        0s Broadcast(spawn_result r1 sp-1 completed pid 101 Code(0))
+        0s -- comes back
+        0s Broadcast(spawn_result r2 sp-2 completed pid 102 Code(0))
+        0s Broadcast(agent w1 4568070149 offline)
+    "#]]
+    .assert_eq(&sim.take());
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::ended::SpawnEnded;
 use super::{Asker, Ending, Leftovers, Phase};
 use crate::base::ids::{SessionKey, SpawnId};
-use crate::base::limits::{SPAWN_OUTPUT_GRACE, STOP_CHILD_GRACE};
+use crate::base::limits::{SPAWN_ERROR_BYTES_MAX, SPAWN_OUTPUT_GRACE, STOP_CHILD_GRACE};
 use crate::base::time::Moment;
 use crate::hub::Hub;
 use crate::hub::child::{ChildOrder, Exit, Signal};
@@ -178,7 +178,7 @@ impl Hub {
         let Some(mut spawn) = self.spawns.close(id) else { return };
         spawn.record.status = status;
         spawn.record.error = error;
-        let (asker, text) = (spawn.asker.take(), spawn.text.take());
+        let (asker, text) = (spawn.asker.take(), spawn.text.take().map(|text| text.text));
         if spawn.lines_lost > 0 {
             effects.push(Effect::Diagnose(lost_line(id, spawn.lines_lost)));
         }
@@ -196,6 +196,9 @@ impl Hub {
         text: Option<String>,
         effects: &mut Vec<Effect>,
     ) {
+        if let Some(error) = &mut record.error {
+            error.truncate(error.floor_char_boundary(SPAWN_ERROR_BYTES_MAX));
+        }
         record.ended_at_ms = Some(now.unix_ms);
         record.log_through = Some(self.journal.last());
         effects.push(Effect::Diagnose(ended_line(&record)));
@@ -207,7 +210,8 @@ impl Hub {
             error: record.error.clone(),
             text,
         };
-        let (shown, session) = (record.shown(), record.session.clone());
+        let shown = record.shown();
+        let (agent, session) = (record.agent.clone(), record.session.clone());
         let displaced = self.spawns.keep_ended(record);
         if let Some(asker) = asker {
             self.answer_asker(&ended.spawn, asker, effects);
@@ -218,6 +222,7 @@ impl Hub {
             self.commits.lazily(Change::DeleteSpawn(displaced));
         }
         self.close_session(now, &session);
+        self.agent_left(now, &agent, effects);
         self.spawn_ended(now, &ended, effects);
     }
 

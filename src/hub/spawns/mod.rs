@@ -129,7 +129,15 @@ struct Spawn {
     /// Lines that could not be kept since the last one that was.
     lines_lost: u64,
     /// Its plain output, where that becomes a run's text.
-    text: Option<String>,
+    text: Option<RunText>,
+}
+
+/// The first plain lines that a program wrote.
+#[derive(Debug, Default)]
+struct RunText {
+    text: String,
+    /// Whether there was more.
+    is_cut: bool,
 }
 
 /// How far a spawn has come.

@@ -3,6 +3,7 @@
 //! Entries go the way of `logs.append` and reports that of a connection's, but nobody waits for an
 //! answer: what cannot be kept is counted, and the count is kept as soon as something can be.
 
+use super::RunText;
 use crate::base::ids::SpawnId;
 use crate::base::limits::{SPAWN_TEXT_BYTES_MAX, UNCOMMITTED_BYTES_MAX};
 use crate::base::time::Moment;
@@ -31,30 +32,14 @@ impl Hub {
             }
             match line.content {
                 OutputContent::Entry { draft, text } => {
-                    self.collect_text(id, text.as_deref());
+                    let whole = self.spawns.get_mut(id).and_then(|spawn| spawn.text.as_mut());
+                    if let (Some(whole), Some(line)) = (whole, text) {
+                        whole.add(&line);
+                    }
                     self.keep_line(now, id, draft, effects);
                 }
                 OutputContent::Report(request) => self.child_report(now, id, *request, effects),
             }
-        }
-    }
-
-    /// A line of a run's text. What is over the limit is cut off, and says so.
-    fn collect_text(&mut self, id: &SpawnId, line: Option<&str>) {
-        let text = self.spawns.get_mut(id).and_then(|spawn| spawn.text.as_mut());
-        let (Some(text), Some(line)) = (text, line) else { return };
-        if text.len() >= SPAWN_TEXT_BYTES_MAX {
-            return;
-        }
-        let room = SPAWN_TEXT_BYTES_MAX - text.len();
-        let end = line.floor_char_boundary(room.saturating_sub("…\n".len()).min(line.len()));
-        text.push_str(&line[..end]);
-        if end < line.len() {
-            text.push('…');
-            // Nothing fits any more.
-            text.extend(std::iter::repeat_n(' ', SPAWN_TEXT_BYTES_MAX.saturating_sub(text.len())));
-        } else {
-            text.push('\n');
         }
     }
 
@@ -142,5 +127,43 @@ impl Hub {
         let (source, session) = (record.agent.0.clone(), Some(record.session.clone()));
         let draft = LogDraft::new(now.unix_ms, Level::Warn, source, session, &message);
         self.keep_line(now, id, draft, effects);
+    }
+}
+
+impl RunText {
+    /// Adds a line. The first that does not fit is cut, and ends the text.
+    fn add(&mut self, line: &str) {
+        const CUT: &str = "…\n";
+        if self.is_cut {
+            return;
+        }
+        let room = SPAWN_TEXT_BYTES_MAX.saturating_sub(self.text.len() + CUT.len());
+        self.is_cut = line.len() >= room;
+        let end = if self.is_cut { line.floor_char_boundary(room) } else { line.len() };
+        self.text.push_str(&line[..end]);
+        self.text.push_str(if self.is_cut { CUT } else { "\n" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runs_text_is_its_first_lines_and_says_where_it_is_cut() {
+        let mut text = RunText::default();
+        for line in ["a", "", "b"] {
+            text.add(line);
+        }
+        assert_eq!(text.text, "a\n\nb\n");
+        text.add(&"ü".repeat(SPAWN_TEXT_BYTES_MAX));
+        text.add("more");
+        assert!(text.text.ends_with("üü…\n"));
+        assert!((SPAWN_TEXT_BYTES_MAX - 1..=SPAWN_TEXT_BYTES_MAX).contains(&text.text.len()));
+        let mut full = RunText::default();
+        for _ in 0..SPAWN_TEXT_BYTES_MAX {
+            full.add("");
+        }
+        assert!(full.is_cut && full.text.len() <= SPAWN_TEXT_BYTES_MAX);
     }
 }

@@ -5,10 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Asker, Phase, Program, Spawn, SpawnOrder, Task};
+use super::{Asker, Phase, Program, RunText, Spawn, SpawnOrder, Task};
 use crate::base::ids::{AgentName, SessionKey, SpawnId};
 use crate::base::limits::{
-    ECHO_CHARS_MAX, SPAWN_ASK_BYTES_MAX, SPAWNS_ASKED_BYTES_MAX, STORE_RETRY_AFTER,
+    ECHO_CHARS_MAX, SPAWN_ASK_BYTES_MAX, SPAWN_COMMAND_CHARS_MAX, SPAWNS_ASKED_BYTES_MAX,
+    STORE_RETRY_AFTER,
 };
 use crate::base::secret::Secret;
 use crate::base::time::{Moment, millis};
@@ -76,7 +77,7 @@ impl Hub {
             token: None,
             output_ended: false,
             lines_lost: 0,
-            text: carries_run.then(String::new),
+            text: carries_run.then(RunText::default),
         };
         self.spawns.open(spawn, has_place);
         Ok(id)
@@ -123,7 +124,7 @@ impl Hub {
             user: order.user.clone(),
             agent: order.agent.clone(),
             session: session.unwrap_or_else(own),
-            command: order.program.command.clone(),
+            command: echo(&order.program.command, SPAWN_COMMAND_CHARS_MAX),
             label: order.label.clone(),
             status: SpawnStatus::Queued,
             marks: None,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use super::{Phase, Spawn};
-use crate::base::ids::{AgentName, DeviceId, SessionKey, SpawnId};
+use crate::base::ids::{AgentName, DeviceId, SessionKey, SpawnId, UserName};
 use crate::base::limits::SPAWNS_ENDED_MAX;
 use crate::hub::records::{AnswerKey, AnswerRecord, SpawnOrigin, SpawnRecord};
 
@@ -158,6 +158,11 @@ impl Spawns {
         of_it.map(|spawn| spawn.record.id.clone()).collect()
     }
 
+    /// Whether a program of this agent runs, or is about to.
+    pub(in crate::hub) fn has_agent(&self, agent: &AgentName) -> bool {
+        self.open.values().any(|spawn| spawn.record.agent == *agent)
+    }
+
     /// Whether nothing is open.
     pub(in crate::hub) fn is_idle(&self) -> bool {
         self.open.is_empty()
@@ -175,16 +180,21 @@ impl Spawns {
         self.asked_bytes
     }
 
-    /// The spawn that a peer means: by its id, or by the id of a request of the peer's own device,
-    /// of which the newest open one counts, else the newest.
-    pub(in crate::hub) fn find(&self, id: &str, device: Option<&DeviceId>) -> Option<SpawnId> {
+    /// The spawn that a peer means: by its id, or by the id of a request of the peer's own device
+    /// and user, of which the newest open one counts, else the newest.
+    pub(in crate::hub) fn find(
+        &self,
+        id: &str,
+        user: &UserName,
+        device: Option<&DeviceId>,
+    ) -> Option<SpawnId> {
         let whole = SpawnId::new(id);
         if self.record(&whole).is_some() {
             return Some(whole);
         }
         let is_meant = |record: &&SpawnRecord| match &record.origin {
             SpawnOrigin::Request { id: request, device: asked } => {
-                request.as_str() == id && asked.as_ref() == device
+                request.as_str() == id && asked.as_ref() == device && record.user == *user
             }
             SpawnOrigin::Run(_) | SpawnOrigin::Cron { .. } => false,
         };

@@ -47,14 +47,16 @@ impl Hub {
         });
     }
 
-    /// An agent's connection has ended. Its last word stays on record; that it is gone is told.
+    /// An agent's connection has ended, or its program. Its last word stays on record; that it is
+    /// gone is told, when nothing of it is left.
     pub(in crate::hub) fn agent_left(
         &self,
         now: Moment,
         name: &AgentName,
         effects: &mut Vec<Effect>,
     ) {
-        if self.clients.has_agent(name) || self.clients.is_empty() {
+        let is_there = self.clients.has_agent(name) || self.spawns.has_agent(name);
+        if is_there || self.clients.is_empty() {
             return;
         }
         let Some(last) = self.agents.get(name).filter(|last| last.status != OFFLINE) else {

@@ -3,16 +3,17 @@
 //! Owns what these are answered with (`docs/protocol.md`, "Spawn"); what happens to a spawn is in
 //! `spawns`. A request that starts one is answered when it runs, waits or has failed.
 
+use std::cmp::Reverse;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::ids::{AgentName, ConnId, RequestId, SessionKey, SpawnId, UserName};
-use crate::base::limits::ECHO_CHARS_MAX;
+use crate::base::limits::{ECHO_CHARS_MAX, SPAWNS_LISTED_MAX};
 use crate::base::time::Moment;
 use crate::hub::Hub;
 use crate::hub::answers::Answer;
 use crate::hub::effect::Effect;
-use crate::hub::records::{AnswerKey, SpawnOrigin};
+use crate::hub::records::{AnswerKey, SpawnOrigin, SpawnRecord};
 use crate::hub::reports::Repetition;
 use crate::hub::spawns::{Asker, Program, SpawnOrder, Task};
 use crate::protocol::error::{ErrorCode, ProtocolError};
@@ -169,11 +170,15 @@ impl Hub {
         Ok(order)
     }
 
-    /// All spawns, the newest first.
+    /// The spawns, open ones first, the newest first.
     fn spawn_lines(&self) -> Vec<SpawnLine> {
         let mut records: Vec<_> = self.spawns.records().collect();
-        records.sort_by(|a, b| (b.created_at_ms, &b.id).cmp(&(a.created_at_ms, &a.id)));
-        let line = |record: &crate::hub::records::SpawnRecord| SpawnLine {
+        let place = |record: &SpawnRecord| {
+            (!record.status.is_terminal(), record.created_at_ms, record.id.clone())
+        };
+        records.sort_by_cached_key(|record| Reverse(place(record)));
+        records.truncate(SPAWNS_LISTED_MAX);
+        let line = |record: &SpawnRecord| SpawnLine {
             shown: record.shown(),
             command: record.command.clone(),
             agent: record.agent.clone(),
@@ -187,8 +192,9 @@ impl Hub {
 
     /// The spawn that this peer means.
     fn find_spawn(&self, conn: ConnId, id: &str) -> Result<SpawnId, Box<ProtocolError>> {
-        let device = self.clients.get(conn).and_then(|client| client.grant.device.as_ref());
-        self.spawns.find(id, device).ok_or_else(|| {
+        let grant = self.clients.get(conn).map(|client| &client.grant);
+        let found = grant.and_then(|g| self.spawns.find(id, &g.user, g.device.as_ref()));
+        found.ok_or_else(|| {
             let message = format!("no such spawn: {}", echo(id, ECHO_CHARS_MAX));
             Box::new(ProtocolError::new(ErrorCode::NotFound, message))
         })
