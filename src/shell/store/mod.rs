@@ -5,7 +5,7 @@
 //! Called by `app` (opening) and `shell::hub_thread` (commits). A `Stored` report means: on disk
 //! and synced, unless the durability is relaxed.
 
-mod codec;
+pub mod codec;
 mod database;
 mod error;
 mod schema;
