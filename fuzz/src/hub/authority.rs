@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use openclaw_gateway::base::ids::DeviceId;
 use openclaw_gateway::hub::policy::{Policy, Registration};
-use openclaw_gateway::hub::records::{DeviceRecord, DeviceState};
+use openclaw_gateway::hub::records::{Change, DeviceRecord, DeviceState};
 use openclaw_gateway::protocol::connect::Connect;
 use openclaw_gateway::protocol::device::DeviceProof;
 use openclaw_gateway::protocol::hello::Hello;
@@ -44,6 +44,8 @@ pub(super) struct Authority {
     /// Those that are no longer good.
     ended: BTreeSet<String>,
     codes: BTreeSet<String>,
+    /// On disk through a commit that was refused: the disk may say more than the hub promised.
+    doubtful: BTreeSet<DeviceId>,
 }
 
 impl Authority {
@@ -81,6 +83,18 @@ impl Authority {
         Asked { connect, peer, proof, sponsored }
     }
 
+    /// A commit was refused, and the disk has kept it all the same.
+    pub(super) fn kept_in_doubt(&mut self, changes: &[Change]) {
+        self.doubtful.extend(changes.iter().filter_map(touched));
+    }
+
+    /// A commit is on disk.
+    pub(super) fn stored(&mut self, changes: &[Change]) {
+        changes.iter().filter_map(touched).for_each(|device| {
+            self.doubtful.remove(&device);
+        });
+    }
+
     /// Whether there is an operator for certain: on disk, and nothing was decided about it since.
     fn has_operator(&self, disk: &[DeviceRecord]) -> bool {
         disk.iter().any(|record| {
@@ -88,7 +102,8 @@ impl Authority {
             let is_one = record.state == DeviceState::Approved && record.role == Role::Operator;
             let may_be_agent =
                 self.given.keys().any(|(id, _, role)| *id == record.id && *role == Role::Agent);
-            is_one && !may_be_agent && self.given.contains_key(&known(Role::Operator))
+            let is_certain = !may_be_agent && !self.doubtful.contains(&record.id);
+            is_one && is_certain && self.given.contains_key(&known(Role::Operator))
         })
     }
 
@@ -149,6 +164,7 @@ impl Authority {
     /// not answered may not be.
     pub(super) fn restarted(&mut self, disk: &[DeviceRecord]) {
         self.ended.clear();
+        self.doubtful.clear();
         for record in disk.iter().filter(|record| record.state == DeviceState::Approved) {
             assert!(!self.removed.contains(&record.id), "removed, and back: {record:?}");
             let known = (record.id.clone(), record.public_key.to_base64url(), record.role);
@@ -199,6 +215,15 @@ impl Authority {
             _ => panic!("let in by nothing: {context}"),
         };
         assert!(may.contains(grant.scopes), "more than {may:?}: {context}");
+    }
+}
+
+/// Whose record a change is.
+fn touched(change: &Change) -> Option<DeviceId> {
+    match change {
+        Change::PutDevice(record) => Some(record.id.clone()),
+        Change::DeleteDevice(device) => Some(device.clone()),
+        _ => None,
     }
 }
 

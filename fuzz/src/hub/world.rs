@@ -334,6 +334,7 @@ impl World {
     /// The commit in flight is on disk.
     pub(super) fn store_succeeds(&mut self) {
         let Some((ticket, changes)) = self.in_flight.take() else { return };
+        self.authority.stored(&changes);
         changes.into_iter().for_each(|change| apply(&mut self.disk, change));
         self.input(Input::Stored(ticket));
     }
@@ -348,6 +349,7 @@ impl World {
         if let Some((in_flight, changes)) = self.in_flight.take() {
             ticket = in_flight;
             if is_kept {
+                self.authority.kept_in_doubt(&changes);
                 changes.into_iter().for_each(|change| apply(&mut self.disk, change));
             }
         }
