@@ -34,7 +34,7 @@ use super::kit::{peers, policies};
 
 /// What ends a client when it stands in an error after the handshake: the contract's list, not
 /// the code's.
-const FATAL_PHRASES: [&str; 12] = [
+pub(crate) const FATAL_PHRASES: [&str; 12] = [
     "device_auth_signature_invalid",
     "device signature invalid",
     "invalid device token",

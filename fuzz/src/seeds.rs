@@ -23,6 +23,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::hub::requests;
+use super::protocol::FATAL_PHRASES;
 use super::records::SEPARATOR;
 
 const CAPTURED: &str = include_str!("../../tests/golden/mission-control-2.3.0.jsonl");
@@ -121,7 +122,10 @@ fn protocol() -> Vec<Vec<u8>> {
             seeds.push(prefixed(&[kind as u8, who], &params));
         }
     }
-    seeds.push(prefixed(&[32, 0], "Device Signature Invalid AUTH_RATE_LIMITED \u{212a}"));
+    for phrase in FATAL_PHRASES {
+        seeds.push(prefixed(&[32, 0], phrase));
+        seeds.push(prefixed(&[32, 0], phrase.to_uppercase().replace('K', "\u{212a}")));
+    }
     seeds.push(prefixed(
         &[40, 0],
         "localhost:8080\nhttp://localhost:3000\n10.0.0.1\nhttps\n1.2.3.4",
@@ -224,7 +228,38 @@ fn json(kind: u8, record: &impl Serialize) -> Vec<u8> {
 }
 
 fn hub() -> Vec<Vec<u8>> {
-    (0..96).map(|number| noise(number, 60 + 6 * usize::from(number))).collect()
+    let noise = (0..64).map(|number| noise(number, 60 + 6 * usize::from(number)));
+    noise.chain([0, 2, 3, 4, 7].into_iter().map(everything)).collect()
+}
+
+/// The owner and two devices, under a policy; each asks for everything once, about the others.
+/// The numbers are those of the steps in `hub::steps`.
+fn everything(policy: u8) -> Vec<u8> {
+    const OWNER: [u8; 3] = [0, 0, 0];
+    const STORED: [u8; 2] = [32, 32];
+    const GONE: u8 = 49;
+    let approve = requests::TABLE.iter().position(|(method, _)| *method == "device.pair.approve");
+    let approve = [14, 0, approve.unwrap_or(0) as u8, 0];
+    let mut history = prefixed(&[policy, 0], OWNER);
+    for device in 0..2 {
+        let connect = [0, 3, device];
+        history.extend([&connect[..], &approve, &STORED, &[GONE], &connect, &STORED].concat());
+    }
+    // What puts a device out comes last.
+    let is_end = |method: &str| method.ends_with("remove") || method.ends_with("forget");
+    for (ends, about) in [(false, 1), (false, 0), (true, 0), (true, 1)] {
+        for (row, (method, params)) in requests::TABLE.iter().enumerate() {
+            if is_end(method) != ends {
+                continue;
+            }
+            for who in 0..3 {
+                history.extend([14, who, row as u8]);
+                history.extend(params.matches('$').map(|_| about));
+            }
+            history.extend(STORED);
+        }
+    }
+    history
 }
 
 /// Bytes that look like chance, the same for the same number.

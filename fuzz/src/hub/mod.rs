@@ -26,7 +26,7 @@ use super::bytes::Bytes;
 use world::World;
 
 /// Steps at most, so that no input takes long.
-const STEPS_MAX: usize = 400;
+const STEPS_MAX: usize = 600;
 
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);

@@ -401,7 +401,7 @@ impl World {
 
     pub(super) fn check(&self) {
         let open: usize = self.conns.values().map(|conn| conn.open.len()).sum();
-        assert!(open <= 400 && self.conns.len() <= CONNS_MAX);
+        assert!(open <= 600 && self.conns.len() <= CONNS_MAX);
     }
 
     /// Everything that waits comes to its end; then everyone tries once more.
