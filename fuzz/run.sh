@@ -8,6 +8,9 @@ cd "$(dirname "$0")/.."
 seconds=${FUZZ_SECONDS:-600}
 read -ra targets <<<"${FUZZ_TARGETS:-wire protocol config device records hub}"
 
+for target in "${targets[@]}"; do
+    [ -f "fuzz/fuzz_targets/$target.rs" ] || { echo "$target is no fuzz target" >&2; exit 2; }
+done
 command -v cargo-fuzz >/dev/null || {
     echo "cargo-fuzz is missing; install it with: cargo install --locked cargo-fuzz" >&2
     exit 1
