@@ -14,7 +14,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SKIPPED := $(TARGET_DIR)/skipped-tests.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fmt clippy conformance conformance-quick interop deny install clean skipped
+.PHONY: help run build test check fmt clippy conformance conformance-quick interop fuzz deny install clean skipped
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ conformance-quick: ## The short Autobahn sections, as `make test` runs them
 
 interop: ## Clients from npm and PyPI that nobody here wrote, against the real binary
 	tests/interop/run.sh
+
+fuzz: ## Fuzz each target in fuzz/ for FUZZ_SECONDS=600, FUZZ_JOBS=1 side by side (an hour)
+	fuzz/run.sh
 
 skipped: ## List the tests that the last `make test` could not run, with the reason
 	@if [ -s $(SKIPPED) ]; then \

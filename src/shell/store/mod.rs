@@ -6,7 +6,7 @@
 //! and synced, unless the durability is relaxed.
 
 mod backup;
-mod codec;
+pub mod codec;
 mod database;
 mod error;
 mod restore;
