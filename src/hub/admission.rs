@@ -13,7 +13,6 @@
 
 use crate::base::ids::{AgentName, ConnId, RequestId, SpawnId, UserName};
 use crate::base::limits::{RESTART_EXPECTED, TICK_INTERVAL};
-use crate::base::secret::Secret;
 use crate::base::time::{Moment, millis};
 use crate::hub::clients::Client;
 use crate::hub::commits::Waiter;
@@ -47,7 +46,7 @@ pub(super) struct Admission {
     /// The key that signed, when a signature let it in.
     pub(super) key: Option<PublicKey>,
     /// The spawn whose credential let it in.
-    spawn: Option<SpawnId>,
+    pub(super) spawn: Option<SpawnId>,
     /// What was registered for it.
     pub(super) registered: Option<Registered>,
 }
@@ -123,34 +122,6 @@ impl Hub {
             is_owner: true,
         };
         Ok(Admission::new(asked, grant, "owner"))
-    }
-
-    /// The program of a spawn, which presents what it was started with: an agent whose name and
-    /// session are the spawn's, whatever it calls itself and whatever device it brings. What was
-    /// presented cannot be guessed, so no lock-out holds it up.
-    fn admission_by_spawn(
-        &self,
-        asked: &ConnectRequested,
-    ) -> Result<Option<Admission>, Box<Refusal>> {
-        let hash = asked.connect.auth_token.as_ref().map(Secret::hash);
-        let Some(spawn) = hash.and_then(|hash| self.spawns.by_token(&hash.0)) else {
-            return Ok(None);
-        };
-        if asked.connect.role_named && asked.connect.role != Role::Agent {
-            return Err(Box::new(Refusal::token_mismatch()));
-        }
-        let grant = Grant {
-            role: Role::Agent,
-            scopes: ScopeSet::NONE,
-            agent: Some(spawn.agent.clone()),
-            session: Some(spawn.session.clone()),
-            device: None,
-            user: spawn.user.clone(),
-            is_owner: false,
-        };
-        let mut admission = Admission::new(asked, grant, "spawn");
-        admission.spawn = Some(spawn.id.clone());
-        Ok(Some(admission))
     }
 
     /// An approved device's signature cannot be guessed, so a lock-out that somebody else at its
@@ -411,6 +382,7 @@ impl Hub {
             role_sent: admission.role_sent,
             grant: admission.grant,
             token: admission.token.map(|(token, _)| token),
+            features: self.features(),
             presence,
             presence_version,
             health_version: self.health_version,
@@ -426,6 +398,12 @@ impl Hub {
         if let Some(spawn) = admission.spawn {
             self.run_agent_arrived(conn, &spawn, effects);
         }
+    }
+
+    /// The parts of the product page that are on, in its order.
+    fn features(&self) -> Vec<&'static str> {
+        let spawn = self.policy.spawn.enabled.then_some("spawn");
+        spawn.into_iter().chain(["logs"]).collect()
     }
 
     /// Refuses a `connect`, and reports it unless its address has been reported just now.
@@ -458,7 +436,7 @@ impl Hub {
 }
 
 impl Admission {
-    fn new(asked: &ConnectRequested, grant: Grant, mode: &'static str) -> Self {
+    pub(super) fn new(asked: &ConnectRequested, grant: Grant, mode: &'static str) -> Self {
         Self {
             conn: asked.conn,
             request: asked.connect.id.clone(),

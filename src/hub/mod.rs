@@ -5,7 +5,7 @@
 //! `admission` (with `credentials`, `registration`, `rate_limit`, `tokens`, `devices`, `pairing`)
 //! lets it in; `clients`, `presence`, `heartbeat` and `tick` look after it; `verbs` answer it, with
 //! `journal`, `sessions`, `agents`, `reports` and `answers`; `commits`, `touched` and `durability`
-//! make things last; `stopping` ends it all.
+//! make things last; `spawns` starts programs and follows them to their end; `stopping` ends it all.
 
 // A new variant of one of our enums has to be considered everywhere.
 #![warn(clippy::wildcard_enum_match_arm)]

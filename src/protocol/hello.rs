@@ -16,9 +16,6 @@ use crate::protocol::scope::{Role, ScopeSet};
 /// What `server.version` says.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What `features` under `result` says: the parts of the seed that are built.
-const FEATURES: [&str; 1] = ["logs"];
-
 /// What the connection may do; fixed at admission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -54,6 +51,8 @@ pub struct Hello {
     pub grant: Grant,
     /// The device token, whenever a device was proven and tokens are on.
     pub token: Option<IssuedToken>,
+    /// What `features` under `result` says: the parts of the product page that are built and on.
+    pub features: Vec<&'static str>,
     /// Everyone present.
     pub presence: Arc<[PresenceEntry]>,
     /// `stateVersion.presence`
@@ -91,7 +90,7 @@ pub fn write_hello(out: &mut Vec<u8>, hello: &Hello) {
     let mut result = ObjectWriter::open(out);
     result.u64("protocol", hello.protocol.into()).str("sessionId", &session_id(hello.conn));
     result.opt_str("deviceToken", hello.token.as_ref().map(|token| token.token.expose()));
-    result.strs("features", FEATURES);
+    result.strs("features", hello.features.iter().copied());
     result.close();
     out.extend_from_slice(b",\"payload\":");
     write_hello_ok(out, hello);

@@ -28,6 +28,13 @@ fn unsafe_settings_are_one_warning_each() {
     check_warning("[gateway.controlUi]\nallowedOrigins = [\"*\"]\n", "any web page");
     check_warning("[gateway.controlUi]\nenabled = false\nallowedOrigins = [\"*\"]\n", "");
     check_warning("[gateway.controlUi]\nrequireDeviceAuth = false\n", "requireDeviceAuth is off");
+    check_warning("[gateway.spawn]\nallowedCommands = [\"*\"]\n", "every program");
+    check_warning("[gateway.spawn]\nenabled = false\nallowedCommands = [\"*\"]\n", "");
+    check_warning(
+        "[gateway.spawn]\nallowedCommands = [\"p\"]\nallowedDirs = [\"/\"]\n",
+        "every directory",
+    );
+    check_warning("[gateway.spawn]\nallowedDirs = [\"/\"]\n", "");
     check_warning("[gateway.auth.deviceAuth]\nregistration = \"open\"\n", "is \"open\"");
     check_warning("[gateway.auth]\nsharedSecretWithoutDevice = \"always\"\n", "is \"always\"");
     check_warning("[gateway.auth.deviceAuth]\nrequireSignature = false\n", "every program");

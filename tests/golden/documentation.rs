@@ -49,7 +49,7 @@ fn sent() -> Vec<Value> {
 
 fn sent_texts() -> Vec<String> {
     let pairing = Refusal::pairing_required("pair-1", DEVICE, PairingReason::NotPaired);
-    let unknown = ProtocolError::unknown_method("sessions_spawn");
+    let unknown = ProtocolError::unknown_method("wizard.start");
     let nonce = captured()[0]["params"]["device"]["nonce"].as_str().unwrap().to_owned();
     let signed_at = captured()[0]["params"]["device"]["signedAt"].as_u64().unwrap();
     let mut texts = vec![
@@ -228,6 +228,14 @@ fn every_limit_on_the_page_is_the_one_that_holds() {
         ("`last_activity` of an agent", bytes(limits::AGENT_ACTIVITY_BYTES_MAX)),
         ("`payload` of `events.publish`", bytes(limits::PUBLISHED_BYTES_MAX)),
         ("idempotency key", bytes(limits::IDEMPOTENCY_KEY_BYTES_MAX)),
+        ("arguments, and likewise variables, of a spawn", limits::SPAWN_ARGS_MAX.to_string()),
+        ("one argument or variable of a spawn", bytes(limits::SPAWN_ARG_BYTES_MAX)),
+        (
+            "arguments, variables and `stdin` of a spawn together",
+            bytes(limits::SPAWN_ASK_BYTES_MAX),
+        ),
+        ("`task` of a `sessions_spawn`", bytes(limits::SPAWN_TASK_BYTES_MAX)),
+        ("ended spawns that are kept", limits::SPAWNS_ENDED_MAX.to_string()),
         (
             "body that stands under both `payload` and `result`",
             bytes(limits::BOTH_BODIES_BYTES_MAX),

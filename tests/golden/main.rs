@@ -24,3 +24,5 @@ mod run_requests;
 mod run_samples;
 mod samples;
 mod session_requests;
+mod spawn_requests;
+mod spawn_samples;

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::device_samples::device_replies;
 use crate::run_samples::{run_events, run_replies};
+use crate::spawn_samples::{spawn_events, spawn_replies};
 
 /// The moment of every sample: 2026-11-22T18:43:42.123Z.
 pub(crate) const NOW: u64 = 1_795_373_022_123;
@@ -130,6 +131,7 @@ pub(crate) fn hello() -> Hello {
             issued_at_ms: NOW,
             expires_at_ms: NOW + 86_400_000,
         }),
+        features: vec!["spawn", "logs"],
         presence: presence(),
         presence_version: 2,
         health_version: 1,
@@ -161,6 +163,8 @@ pub(crate) fn events() -> Vec<Event> {
         Event::PairRequested(json!({"requestId": "pair-1", "deviceId": DEVICE, "ts": NOW})),
         Event::PairResolved(json!({"requestId": "pair-1", "decision": "approved", "ts": NOW})),
         Event::AgentStatus(Arc::new(agent_status("agent1", 7))),
+        spawn_events().swap_remove(0),
+        spawn_events().swap_remove(1),
         published(
             "notification",
             json!({
@@ -260,6 +264,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
     .into_iter()
     .chain(device_replies())
     .chain(run_replies())
+    .chain(spawn_replies())
     .collect()
 }
 

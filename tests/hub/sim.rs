@@ -26,6 +26,7 @@ use crate::describe_runs::describe_run_event;
 use crate::disk::apply;
 use crate::peers::{Peer, agent, operator};
 use crate::policies::policy;
+use crate::shell::{Shell, describe_order};
 
 /// How the store behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub(crate) struct Sim {
     pub(crate) log: Vec<Effect>,
     requests: u64,
     reopened: bool,
+    pub(crate) shell: Shell,
 }
 
 impl Sim {
@@ -81,6 +83,7 @@ impl Sim {
             log: Vec::new(),
             requests: 0,
             reopened: false,
+            shell: Shell::default(),
         };
         sim.input(Input::Tick);
         sim
@@ -156,6 +159,10 @@ impl Sim {
                     if self.store == StoreMode::Prompt {
                         inputs.push(Input::Stored(self.write_disk()));
                     }
+                }
+                Effect::Child(order) => {
+                    let news = self.shell.perform(order);
+                    inputs.extend(news.into_iter().map(|news| Input::Child(Box::new(news))));
                 }
                 _ => {}
             }
@@ -324,11 +331,12 @@ impl Sim {
         }
         let (kind, text) = self.describe(effect);
         if self.shown.contains(kind) {
+            let text = self.with_spawn_names(text);
             self.line(&text);
         }
     }
 
-    fn alias(&mut self, prefix: &str, text: &str) -> String {
+    pub(crate) fn alias(&mut self, prefix: &str, text: &str) -> String {
         let count = self.names.values().filter(|name| name.starts_with(prefix)).count();
         self.names
             .entry(text.to_owned())
@@ -380,7 +388,7 @@ impl Sim {
             Effect::SetReady(state) => ("SetReady", format!("SetReady({state:?})")),
             Effect::Diagnose(line) => ("Diagnose", describe_diagnostic(line)),
             Effect::Stopped => ("Stopped", "Stopped".to_owned()),
-            Effect::Child(order) => ("Child", format!("Child {order:?}")),
+            Effect::Child(order) => ("Child", format!("Child({})", describe_order(order))),
         }
     }
 
@@ -446,9 +454,7 @@ impl Sim {
             Event::SpawnResult(shown) => {
                 ("Spawn", format!("spawn_result {}", describe_spawn(shown)))
             }
-            Event::Published { kind, payload } => {
-                ("Published", format!("{} {payload}", kind.name()))
-            }
+            Event::Published { kind, payload: p } => ("Published", format!("{} {p}", kind.name())),
             Event::Presence { entries, version, .. } => {
                 let entries: Vec<_> = entries
                     .iter()

@@ -15,7 +15,7 @@ use crate::base::limits::{
     RATE_LIMIT_ATTEMPTS_MAX, SESSIONS_DEFAULT, SNAPSHOT_SESSIONS_DEFAULT, TICK_COALESCE_DEFAULT,
 };
 use crate::hub::policy::{
-    ApprovalPolicy, HeartbeatPolicy, RateLimitPolicy, Registration, WithoutApprover,
+    ApprovalPolicy, HeartbeatPolicy, RateLimitPolicy, Registration, SpawnPolicy, WithoutApprover,
 };
 
 const KIB: u64 = 1024;
@@ -31,6 +31,7 @@ pub(super) struct Groups {
     pub(super) heartbeat: Heartbeat,
     pub(super) limits: Limits,
     pub(super) approvals: Approvals,
+    pub(super) spawn: SpawnPolicy,
 }
 
 /// `[gateway.auth.deviceAuth]`
@@ -355,23 +356,33 @@ fn check_related(section: &Section<'_>, limits: &Limits) {
 }
 
 impl Section<'_> {
-    fn switch(&mut self, name: &'static str, default: bool) -> bool {
+    pub(super) fn switch(&mut self, name: &'static str, default: bool) -> bool {
         self.boolean(name).map_or(default, |setting| setting.value)
     }
 
-    fn number(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn number(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         self.integer(name, range).map(|setting| setting.value)
     }
 
-    fn count(&mut self, name: &'static str, range: RangeInclusive<u64>, default: usize) -> usize {
+    pub(super) fn count(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u64>,
+        default: usize,
+    ) -> usize {
         self.number(name, range).map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX))
     }
 
-    fn small(&mut self, name: &'static str, range: RangeInclusive<u64>, default: u32) -> u32 {
+    pub(super) fn small(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u64>,
+        default: u32,
+    ) -> u32 {
         self.number(name, range).map_or(default, |n| u32::try_from(n).unwrap_or(u32::MAX))
     }
 
-    fn seconds(
+    pub(super) fn seconds(
         &mut self,
         name: &'static str,
         range: RangeInclusive<u64>,
@@ -380,7 +391,7 @@ impl Section<'_> {
         self.number(name, range).map_or(default, Duration::from_secs)
     }
 
-    fn milliseconds(
+    pub(super) fn milliseconds(
         &mut self,
         name: &'static str,
         range: RangeInclusive<u64>,

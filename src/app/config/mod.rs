@@ -10,6 +10,7 @@ mod policy;
 mod raw;
 mod reader;
 mod secret_file;
+mod spawn;
 mod values;
 mod warnings;
 mod yaml;
@@ -258,7 +259,7 @@ impl Config {
             approvals: raw.groups.approvals,
             heartbeat: raw.groups.heartbeat,
             limits: raw.groups.limits,
-            spawn: SpawnPolicy::default(),
+            spawn: raw.groups.spawn,
             metrics: metrics_on.then_some(metrics),
             log_level: value_or(raw.log_level, log::LevelFilter::Info),
             log_format: value_or(raw.log_format, LogFormat::Auto),

@@ -11,6 +11,7 @@ use super::LogFormat;
 use super::error::{ConfigError, Place, Setting, quoted};
 use super::groups::{self, Groups};
 use super::reader::{Section, Source};
+use super::spawn;
 use super::values::{self, Rule};
 use crate::app::args::Args;
 use crate::base::secret::Secret;
@@ -103,6 +104,7 @@ impl RawConfig {
         raw.groups.approvals = groups::approvals(gateway.section("approvals"));
         raw.groups.heartbeat = groups::heartbeat(gateway.section("heartbeat"));
         raw.groups.limits = groups::limits(gateway.section("limits"));
+        raw.groups.spawn = spawn::read(gateway.section("spawn"), gateway.section("agents"));
         raw.read_metrics(gateway.section("metrics"));
         gateway.finish();
         let mut log = root.section("log");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::ended::SpawnEnded;
 use super::{Asker, Ending, Leftovers, Phase};
-use crate::base::ids::SpawnId;
+use crate::base::ids::{SessionKey, SpawnId};
 use crate::base::limits::{SPAWN_OUTPUT_GRACE, STOP_CHILD_GRACE};
 use crate::base::time::Moment;
 use crate::hub::Hub;
@@ -179,6 +179,9 @@ impl Hub {
         spawn.record.status = status;
         spawn.record.error = error;
         let (asker, text) = (spawn.asker.take(), spawn.text.take());
+        if spawn.lines_lost > 0 {
+            effects.push(Effect::Diagnose(lost_line(id, spawn.lines_lost)));
+        }
         self.withdraw_child(id, effects);
         self.conclude(now, spawn.record, asker, text, effects);
         self.give_places(effects);
@@ -219,11 +222,7 @@ impl Hub {
     }
 
     /// A session goes on no longer when the last of its spawns has ended.
-    pub(in crate::hub) fn close_session(
-        &mut self,
-        now: Moment,
-        key: &crate::base::ids::SessionKey,
-    ) {
+    pub(in crate::hub) fn close_session(&mut self, now: Moment, key: &SessionKey) {
         if !self.commits.is_healthy() || !self.spawns.of_session(key).is_empty() {
             return;
         }
@@ -267,6 +266,13 @@ impl Hub {
             self.doubtful.spawns.insert(id.clone());
         }
     }
+}
+
+/// Said where the journal cannot say it.
+fn lost_line(id: &SpawnId, lines: u64) -> Diagnostic {
+    let spawn = ("spawn", DiagnosticValue::Text(id.to_string()));
+    let fields = vec![spawn, ("lines", DiagnosticValue::Number(lines))];
+    Diagnostic { level: log::Level::Warn, msg: "Spawn output lost", fields }
 }
 
 fn ended_line(record: &SpawnRecord) -> Diagnostic {

@@ -12,12 +12,14 @@
 //! ```
 //!
 //! `start` lets one in, `news` follows its process, `ending` ends it, `output` takes what it says,
-//! `earlier` accounts for what an earlier gateway left behind, `table` holds them all.
+//! `connect` lets its program in as an agent, `earlier` accounts for what an earlier gateway left
+//! behind, `ended` tells the rest of the hub, `table` holds them all.
 
 pub(super) mod ended;
 pub(super) mod news;
 pub(super) mod table;
 
+mod connect;
 mod earlier;
 mod ending;
 mod output;
@@ -53,6 +55,8 @@ pub(super) struct SpawnOrder {
     pub(super) program: Program,
     /// How long it may run, if that was asked for.
     pub(super) timeout: Option<Duration>,
+    /// The request that waits for an answer, if one does.
+    pub(super) asker: Option<Asker>,
 }
 
 /// What an agent's template is to do.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Phase, Program, Spawn, SpawnOrder, Task};
+use super::{Asker, Phase, Program, Spawn, SpawnOrder, Task};
 use crate::base::ids::{AgentName, SessionKey, SpawnId};
 use crate::base::limits::{
     ECHO_CHARS_MAX, SPAWN_ASK_BYTES_MAX, SPAWNS_ASKED_BYTES_MAX, STORE_RETRY_AFTER,
@@ -28,7 +28,8 @@ const SESSION_KIND: &str = "spawn";
 
 impl Hub {
     /// Lets a spawn in: from here on it has exactly one terminal event, and `spawn_ended` is
-    /// called for it. Refused, it has its one event here and now, and nobody is called.
+    /// called for it. Refused, it has its one event here and now, after the answer if one is owed,
+    /// and nobody is called.
     pub(in crate::hub) fn start_spawn(
         &mut self,
         now: Moment,
@@ -38,6 +39,9 @@ impl Hub {
         let id = SpawnId::new(format!("sp-{}", &self.entropy.hex_128()[..16]));
         if let Err(error) = self.spawn_allowed(&order) {
             let record = self.new_record(now, id, &order);
+            if let Some(Asker { conn, id, .. }) = order.asker {
+                self.respond(conn, id, Err(Box::new(error.clone())), effects);
+            }
             let shown = SpawnShown {
                 status: SpawnStatus::Failed,
                 completed_at_ms: Some(now.unix_ms),
@@ -68,7 +72,7 @@ impl Hub {
             ending: None,
             timeout,
             deadline: None,
-            asker: None,
+            asker: order.asker,
             token: None,
             output_ended: false,
             lines_lost: 0,
@@ -97,6 +101,7 @@ impl Hub {
             label,
             model,
             timeout: None,
+            asker: None,
             program: Program {
                 command: template.command.clone(),
                 args,
@@ -149,7 +154,8 @@ impl Hub {
         }
         let (max, rule) = self.timeout_max(order.template.as_ref());
         if let Some(asked) = order.timeout.filter(|asked| *asked > max) {
-            let message = format!("{rule} allows {} s, asked for {asked:?}", max.as_secs());
+            let message =
+                format!("{rule} allows {} s, asked for {} s", max.as_secs(), asked.as_secs_f64());
             return Err(ProtocolError::invalid(message));
         }
         self.writable(0)?;

@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use super::{Asker, Phase, Spawn};
+use super::{Phase, Spawn};
 use crate::base::ids::{AgentName, DeviceId, SessionKey, SpawnId};
 use crate::base::limits::SPAWNS_ENDED_MAX;
-use crate::hub::records::{SpawnOrigin, SpawnRecord};
+use crate::hub::records::{AnswerKey, AnswerRecord, SpawnOrigin, SpawnRecord};
 
 /// See the module.
 #[derive(Default)]
@@ -253,10 +253,10 @@ impl Spawns {
         self.earlier.remove(id)
     }
 
-    /// Who is answered when it is known how a spawn stands.
-    pub(in crate::hub) fn set_asker(&mut self, id: &SpawnId, asker: Asker) {
-        if let Some(spawn) = self.open.get_mut(id) {
-            spawn.asker = Some(asker);
+    /// Who asked for a spawn asked under this key.
+    pub(in crate::hub) fn set_once(&mut self, id: &SpawnId, key: AnswerKey, answer: AnswerRecord) {
+        if let Some(asker) = self.open.get_mut(id).and_then(|spawn| spawn.asker.as_mut()) {
+            asker.once = Some((key, Some(Box::new(answer))));
         }
     }
 

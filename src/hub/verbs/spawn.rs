@@ -90,19 +90,18 @@ impl Hub {
             }
         }
         let origin = SpawnOrigin::Request { id: id.clone(), device };
-        let started =
-            order(self, user, origin).and_then(|order| self.start_spawn(now, order, effects));
-        match started {
-            Ok(spawn) => {
-                let once = key.map(|(key, hash)| {
-                    let answer = Answer::Spawned { spawn: spawn.clone(), template };
-                    let asker = Some((conn, id.clone()));
-                    let record = self.answers.begin(now, key.clone(), hash, asker, answer);
-                    (key, Some(Box::new(record)))
-                });
-                self.spawns.set_asker(&spawn, Asker { conn, id, once, template });
-            }
-            Err(error) => self.respond(conn, id, Err(Box::new(error)), effects),
+        let mut order = match order(self, user, origin) {
+            Ok(order) => order,
+            Err(error) => return self.respond(conn, id, Err(Box::new(error)), effects),
+        };
+        order.asker = Some(Asker { conn, id: id.clone(), once: None, template });
+        // Whoever asked hears of a refusal from there.
+        let Ok(spawn) = self.start_spawn(now, order, effects) else { return };
+        if let Some((key, hash)) = key {
+            let answer = Answer::Spawned { spawn: spawn.clone(), template };
+            let asker = Some((conn, id));
+            let record = self.answers.begin(now, key.clone(), hash, asker, answer);
+            self.spawns.set_once(&spawn, key, record);
         }
     }
 
@@ -132,6 +131,7 @@ impl Hub {
             label: None,
             model: None,
             timeout: ask.timeout_ms.map(Duration::from_millis),
+            asker: None,
             program: Program {
                 command: ask.command,
                 args: ask.args,
