@@ -182,7 +182,7 @@ pub struct SpawnPolicy {
     pub env_allow: Vec<String>,
     /// `runAs`: the user that programs run as, where no template names another.
     pub run_as: Option<String>,
-    /// `gateway.agents.default`, one of the templates.
+    /// `gateway.agents.default`: who is asked when nobody is named; it need not be a template.
     pub default_agent: Option<AgentName>,
     /// `[gateway.agents.NAME]`
     pub templates: BTreeMap<AgentName, AgentTemplate>,

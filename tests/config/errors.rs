@@ -310,11 +310,4 @@ fn spawn_rules_and_templates_are_checked() {
               gateway.toml:14: gateway.agents.a b: allowed as a name: 1 to 64 of the characters A-Z a-z 0-9 . _ -
         "#]],
     );
-    check(
-        "[gateway.agents]\ndefault = \"agent2\"\n[gateway.agents.agent1]\ncommand = \"x\"\n",
-        expect![[r#"
-            configuration refused
-              gateway.toml:2: gateway.agents.default: found "agent2"; allowed: the name of a table [gateway.agents.NAME] (did you mean agent1?)
-        "#]],
-    );
 }

@@ -104,6 +104,7 @@ fn check(story: impl FnOnce(&mut Sim), expected: Expect) {
     let mut sim = Sim::with(|policy| {
         policy.spawn.templates = BTreeMap::from([(AgentName::new("w1"), template())]);
     });
+    sim.shell.held = true;
     sim.settled().only(&["Respond"]).show(&TOLD);
     story(&mut sim);
     let text = sim.take();

@@ -454,9 +454,7 @@ impl Sim {
             Event::SpawnResult(shown) => {
                 ("Spawn", format!("spawn_result {}", describe_spawn(shown)))
             }
-            Event::Published { kind, payload } => {
-                ("Published", format!("{} {payload}", kind.name()))
-            }
+            Event::Published { kind, payload: p } => ("Published", format!("{} {p}", kind.name())),
             Event::Presence { entries, version, .. } => {
                 let entries: Vec<_> = entries
                     .iter()

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::error::{Setting, nearest, quoted};
+use super::error::Setting;
 use super::reader::Section;
 use super::values;
 use crate::base::ids::AgentName;
@@ -90,19 +90,8 @@ fn templates(mut agents: Section<'_>, policy: &mut SpawnPolicy) {
         );
         agents.report(&agents.place(), "", problem);
     }
-    let Some(Setting { value: default, place }) = default else { return };
-    let name = AgentName::new(default.as_str());
-    if !agents.has(&default) {
-        let names = || policy.templates.keys().map(AgentName::as_str);
-        let meant = nearest(&default, names());
-        let meant = meant.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default();
-        let problem = format!(
-            "found {}; allowed: the name of a table [gateway.agents.NAME]{meant}",
-            quoted(&default)
-        );
-        agents.report(&place, "default", problem);
-    }
-    policy.default_agent = Some(name);
+    // It need not have a template: it may be one that connects by itself.
+    policy.default_agent = default.map(|default| AgentName::new(default.value));
 }
 
 fn template(mut section: Section<'_>, policy: &SpawnPolicy) -> Option<AgentTemplate> {
