@@ -41,6 +41,7 @@ mod runs;
 mod secrets;
 mod sessions;
 mod slow_peer;
+mod spawn;
 mod stop;
 mod stuck_output;
 mod systemd;

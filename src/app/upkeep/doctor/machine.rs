@@ -12,7 +12,7 @@ use crate::shell::capacity::Machine;
 /// The configured connections against the limits that this command runs under.
 pub(super) fn connections(config: &Config) -> Finding {
     const SUBJECT: &str = "connections";
-    let capacity = Machine::read().capacity();
+    let capacity = Machine::read().capacity(config.spawn.concurrent_max);
     match connection_limits(config, &capacity) {
         Ok(limits) => {
             let text = format!("at most {}; {capacity}", limits.connections);
