@@ -38,6 +38,7 @@ pub(super) fn pairing_code(
 /// is closed, or that nobody reads, is no reason to stop.
 pub(super) fn listening(
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     config: &Config,
     code: Option<&Secret>,
 ) -> io::Result<()> {
@@ -46,7 +47,7 @@ pub(super) fn listening(
     let line = json!({
         "event": "listening",
         "url": format!("{scheme}://{address}"),
-        "metrics": null,
+        "metrics": metrics.map(|address| format!("http://{address}/metrics")),
         "pid": std::process::id(),
         "version": env!("CARGO_PKG_VERSION"),
     });

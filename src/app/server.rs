@@ -17,6 +17,7 @@ use super::check::load_tls;
 use super::config::Config;
 use super::config::error::{ConfigError, ConfigErrors};
 use super::error::StartError;
+use super::metrics;
 use crate::base::limits::{END_GRACE, HUB_INBOX_MAX, STORE_REPORTS_MAX, WATCHDOG_INTERVAL};
 use crate::base::secret::Secret;
 use crate::hub::Hub;
@@ -33,6 +34,7 @@ use crate::shell::fanout;
 use crate::shell::flusher::FlusherThread;
 use crate::shell::hub_thread::{HubThread, Inbound};
 use crate::shell::listener::{self, ConnectionLimits, Listener, ListenerSetup};
+use crate::shell::metrics::{Metrics, MetricsPage};
 use crate::shell::readiness::Readiness;
 use crate::shell::refusals::Refusals;
 use crate::shell::registry::Registry;
@@ -60,6 +62,7 @@ struct Running {
     control: ControlSocket,
     watchdog: Watchdog,
     ending: Ending,
+    _metrics: Option<MetricsPage>,
 }
 
 /// Starts the gateway, runs it until it is told to stop, and stops it.
@@ -75,6 +78,8 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let (store, state) = Store::open(&config.state_dir, config.durability)?;
     let socket = listener::bind(SocketAddr::new(config.bind, config.port))
         .map_err(io_error(format_args!("cannot listen on {}:{}", config.bind, config.port)))?;
+    let metrics_socket = metrics::bind(config)?;
+    let metrics = Arc::new(Metrics::default());
 
     let pairing_code = announce::pairing_code(config, &state).map_err(no_randomness)?;
     let policy = config.policy(env!("CARGO_PKG_VERSION"), pairing_code.as_ref().map(Secret::hash));
@@ -83,23 +88,24 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let hub = Hub::new(policy, state, seed, clock::moment());
 
     let (inbox, hub_inbox) = bounded(HUB_INBOX_MAX);
-    start_hub(hub, store, hub_inbox, Arc::clone(&readiness), wake.clone())?;
+    let store = store.measured_by(Arc::clone(&metrics));
+    start_hub(hub, store, hub_inbox, Arc::clone(&readiness), &metrics, wake.clone())?;
     readiness.wait_for_start(clock::instant() + START_GRACE);
     let flusher = FlusherThread::start().map_err(io_error("cannot start the flusher"))?;
     let registry = Registry::new();
     let inbound = Budget::new(limits.inbound_bytes_total);
-    let shared =
-        Arc::new(shared(config, inbox.clone(), Arc::clone(&inbound), Arc::clone(&readiness)));
-    let service = Arc::new(GatewayService {
-        shared: Arc::clone(&shared),
-        proxies: ProxyPolicy {
-            trusted: config.trusted_proxies.clone(),
-            public_hosts: config.public_hosts.clone(),
-        },
-    });
+    let shared = Arc::new(shared(
+        config,
+        inbox.clone(),
+        Arc::clone(&inbound),
+        Arc::clone(&readiness),
+        &metrics,
+    ));
+    let service = service(config, Arc::clone(&shared));
     let setup = ListenerSetup {
         limits,
         inbound,
+        metrics,
         tls,
         gap_frame: fanout::gap_frame,
         flusher: flusher.handle(),
@@ -107,18 +113,22 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     };
     let gathered = wake.clone();
     let watchdog = Watchdog::new(inbox.clone(), readiness);
-    let ending = Ending::start(inbox, registry, move || drop(gathered.send(Wake::Gathered)))
-        .map_err(io_error("cannot start the thread for the end"))?;
+    let ending =
+        Ending::start(inbox, Arc::clone(&registry), move || drop(gathered.send(Wake::Gathered)))
+            .map_err(io_error("cannot start the thread for the end"))?;
     let owner = Arc::new(OwnerService(Arc::clone(&service)));
     let control = ControlSocket::start(&config.state_dir, owner, &setup).map_err(io_error(
         format_args!("cannot listen on {}", config.state_dir.join(CONTROL_SOCKET).display()),
     ))?;
     let listener =
         Listener::start(socket, service, setup).map_err(io_error("cannot start the listener"))?;
-    announce::listening(listener.address(), config, pairing_code.as_ref())
+    let page = metrics::start(metrics_socket, &shared, registry, &listener)?;
+    let metrics_address = page.as_ref().map(MetricsPage::address);
+    announce::listening(listener.address(), metrics_address, config, pairing_code.as_ref())
         .map_err(io_error("cannot say that the gateway listens"))?;
 
-    wait_and_stop(&woken, Running { shared, listener, control, watchdog, ending })
+    let running = Running { shared, listener, control, watchdog, ending, _metrics: page };
+    wait_and_stop(&woken, running)
 }
 
 /// How long the first commit may take before the port listens all the same, not ready.
@@ -178,6 +188,7 @@ fn start_hub(
     store: Store,
     inbox: Receiver<Inbound>,
     readiness: Arc<Readiness>,
+    metrics: &Arc<Metrics>,
     wake: Sender<Wake>,
 ) -> Result<(), StartError> {
     let (report, reports) = bounded(STORE_REPORTS_MAX);
@@ -191,8 +202,9 @@ fn start_hub(
             });
         })
         .map_err(io_error("cannot start the store thread"))?;
-    let fanout = fanout::start().map_err(io_error("cannot start the fan-out thread"))?;
-    HubThread::new(hub, inbox, reports, fanout, store, readiness)
+    let fanout =
+        fanout::start(Arc::clone(metrics)).map_err(io_error("cannot start the fan-out thread"))?;
+    HubThread::new(hub, inbox, reports, fanout, store, readiness, Arc::clone(metrics))
         .start(move |end| drop(wake.send(end.map_or(Wake::Broken, Wake::Finished))))
         .map_err(io_error("cannot start the hub thread"))
 }
@@ -202,6 +214,7 @@ fn shared(
     inbox: Sender<Inbound>,
     inbound: Arc<Budget>,
     readiness: Arc<Readiness>,
+    metrics: &Arc<Metrics>,
 ) -> Shared {
     let ui = &config.control_ui;
     Shared {
@@ -214,7 +227,13 @@ fn shared(
         readiness,
         device_auth_required: config.auth.device.enabled && config.auth.device.require_signature,
         refusals: Refusals::default(),
+        metrics: Arc::clone(metrics),
     }
+}
+
+fn service(config: &Config, shared: Arc<Shared>) -> Arc<GatewayService> {
+    let (trusted, public_hosts) = (config.trusted_proxies.clone(), config.public_hosts.clone());
+    Arc::new(GatewayService { shared, proxies: ProxyPolicy { trusted, public_hosts } })
 }
 
 /// The limits as configured; a number of connections that the machine cannot carry is refused.

@@ -11,6 +11,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod effect;
+pub mod gauges;
 pub mod input;
 pub mod policy;
 pub mod records;

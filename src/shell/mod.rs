@@ -16,6 +16,7 @@ pub mod flusher;
 pub mod hub_thread;
 pub mod link;
 pub mod listener;
+pub mod metrics;
 pub mod peer;
 pub mod readiness;
 pub mod refusals;

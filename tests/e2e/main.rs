@@ -29,6 +29,7 @@ mod handshake_seed;
 mod heartbeat;
 mod http;
 mod journal;
+mod metrics;
 mod overload;
 mod readme;
 mod refusals;

@@ -64,11 +64,20 @@ pub struct Config {
     /// `[gateway.limits]`
     pub limits: Limits,
     /// `[gateway.metrics]`; `None` when not enabled.
-    pub metrics: Option<SocketAddr>,
+    pub metrics: Option<Metrics>,
     /// `log.level`
     pub log_level: log::LevelFilter,
     /// `log.format`
     pub log_format: LogFormat,
+}
+
+/// `[gateway.metrics]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// `bind` and `port`
+    pub address: SocketAddr,
+    /// Whether anybody asked for them: if not, a port that is taken is no reason not to start.
+    pub is_asked_for: bool,
 }
 
 /// `[gateway.tls]`
@@ -221,11 +230,16 @@ impl Config {
         let names = ["password", "passwordFile"];
         let password = secrets.resolve("gateway.auth", names, raw.password, PASSWORD);
         let users = secrets.users(raw.users, token.as_ref());
-        let metrics_on = value_or(raw.metrics_enabled, false);
-        let metrics = SocketAddr::new(
-            value_or(raw.metrics_bind, IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            value_or(raw.metrics_port, 9090),
-        );
+        let metrics_on = raw.metrics_enabled.as_ref().is_none_or(|setting| setting.value);
+        let metrics = Metrics {
+            is_asked_for: raw.metrics_enabled.is_some()
+                || raw.metrics_bind.is_some()
+                || raw.metrics_port.is_some(),
+            address: SocketAddr::new(
+                value_or(raw.metrics_bind, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                value_or(raw.metrics_port, 9090),
+            ),
+        };
         Self {
             bind: value_or(raw.bind, IpAddr::V4(Ipv4Addr::LOCALHOST)),
             port,

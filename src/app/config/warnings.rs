@@ -58,8 +58,8 @@ impl Config {
              reports that were answered",
         );
         warn(
-            self.metrics.is_some(),
-            "gateway.metrics is on, but this version serves no metrics yet",
+            self.metrics.is_some_and(|metrics| !metrics.address.ip().is_loopback()),
+            "gateway.metrics is served beyond this machine, to everyone who can reach it",
         );
         for key in &auth.empty_secrets {
             warnings.push(format!("{key} is empty: it counts as not set"));

@@ -287,10 +287,12 @@ const TABLE: [Row; 32] = [
 impl Method {
     /// Finds a method by its name or an alias.
     pub fn find(name: &str) -> Option<Self> {
-        TABLE
-            .iter()
-            .find(|row| row.name == name || row.aliases.contains(&name))
-            .map(|row| row.method)
+        Self::position(name).and_then(|at| TABLE.get(at)).map(|row| row.method)
+    }
+
+    /// Where a name or an alias stands in [`names`].
+    pub fn position(name: &str) -> Option<usize> {
+        TABLE.iter().position(|row| row.name == name || row.aliases.contains(&name))
     }
 
     /// Its name on the wire; idempotency keys are kept under it.
