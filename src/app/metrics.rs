@@ -6,21 +6,21 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use super::config::Config;
+use super::config::{Config, METRICS_DEFAULT};
 use super::error::StartError;
 use crate::shell::dialogue::Shared;
 use crate::shell::listener::Listener;
 use crate::shell::metrics::{self, MetricsPage, Sources};
 use crate::shell::registry::Registry;
 
-/// The socket for the page, `None` where there is to be none. A port that is taken ends the start
-/// only if somebody asked for metrics: Prometheus itself listens on the default one.
+/// The socket for the page, `None` where there is to be none. If the default port is taken, the
+/// gateway does without: nobody chose it, and Prometheus itself listens there.
 pub(super) fn bind(config: &Config) -> Result<Option<TcpListener>, StartError> {
-    let Some(wanted) = config.metrics else { return Ok(None) };
-    let problem = format!("cannot listen on {} for metrics", wanted.address);
-    match metrics::bind(wanted.address) {
+    let Some(address) = config.metrics else { return Ok(None) };
+    let problem = format!("cannot listen on {address} for metrics");
+    match metrics::bind(address) {
         Ok(socket) => Ok(Some(socket)),
-        Err(source) if wanted.is_asked_for => Err(StartError::Io { what: problem, source }),
+        Err(source) if address != METRICS_DEFAULT => Err(StartError::Io { what: problem, source }),
         Err(error) => {
             log::warn!(
                 "{problem}: {error}; going on without them; set gateway.metrics.port, or \

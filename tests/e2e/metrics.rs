@@ -187,7 +187,7 @@ fn mistaken_and_hostile_scrapers_are_answered_or_ended_and_take_nobodys_place() 
 }
 
 #[test]
-fn metrics_port_that_is_taken_ends_a_start_that_asked_for_it() {
+fn chosen_metrics_port_that_is_taken_ends_the_start() {
     let gateway = with_metrics();
     let taken = metrics_address(&gateway).port().to_string();
     let state = TempDir::new();
@@ -327,13 +327,18 @@ impl Prometheus {
 
     /// The first value of an instant query.
     fn query(&self, query: &str) -> Option<f64> {
-        let request =
-            format!("GET /api/v1/query?query={query} HTTP/1.0\r\nHost: {}\r\n\r\n", self.address);
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let json: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).unwrap();
+        let escaped: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let request = format!(
+            "GET /api/v1/query?query={escaped} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.address
+        );
+        let answer = exchange(&Dial::new(self.address, None), request.as_bytes());
+        // It says 503 until it has read its own storage.
+        if answer.status == 503 {
+            return None;
+        }
+        assert_eq!(answer.status, 200, "{query}: {answer:?}");
+        let json = answer.json();
         json["data"]["result"][0]["value"][1].as_str()?.parse().ok()
     }
 }
@@ -370,7 +375,7 @@ fn debians_prometheus_scrapes_a_busy_gateway_and_finds_what_it_did() {
         );
         finds(
             "requests by method",
-            "openclaw_gateway_request_duration_seconds_count{method=%22logs.append%22}",
+            "openclaw_gateway_request_duration_seconds_count{method=\"logs.append\"}",
             |count| count > 0.0,
         );
         finds("it is up", "up", |up| up == 1.0);

@@ -38,6 +38,9 @@ use crate::protocol::scope::ScopeSet;
 use crate::shell::diagnostics;
 use crate::shell::store::Durability;
 
+/// Where metrics are served unless told otherwise. Prometheus itself listens on this port, too.
+pub const METRICS_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -64,20 +67,11 @@ pub struct Config {
     /// `[gateway.limits]`
     pub limits: Limits,
     /// `[gateway.metrics]`; `None` when not enabled.
-    pub metrics: Option<Metrics>,
+    pub metrics: Option<SocketAddr>,
     /// `log.level`
     pub log_level: log::LevelFilter,
     /// `log.format`
     pub log_format: LogFormat,
-}
-
-/// `[gateway.metrics]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Metrics {
-    /// `bind` and `port`
-    pub address: SocketAddr,
-    /// Whether anybody asked for them: if not, a port that is taken is no reason not to start.
-    pub is_asked_for: bool,
 }
 
 /// `[gateway.tls]`
@@ -231,15 +225,10 @@ impl Config {
         let password = secrets.resolve("gateway.auth", names, raw.password, PASSWORD);
         let users = secrets.users(raw.users, token.as_ref());
         let metrics_on = raw.metrics_enabled.as_ref().is_none_or(|setting| setting.value);
-        let metrics = Metrics {
-            is_asked_for: raw.metrics_enabled.is_some()
-                || raw.metrics_bind.is_some()
-                || raw.metrics_port.is_some(),
-            address: SocketAddr::new(
-                value_or(raw.metrics_bind, IpAddr::V4(Ipv4Addr::LOCALHOST)),
-                value_or(raw.metrics_port, 9090),
-            ),
-        };
+        let metrics = SocketAddr::new(
+            value_or(raw.metrics_bind, METRICS_DEFAULT.ip()),
+            value_or(raw.metrics_port, METRICS_DEFAULT.port()),
+        );
         Self {
             bind: value_or(raw.bind, IpAddr::V4(Ipv4Addr::LOCALHOST)),
             port,

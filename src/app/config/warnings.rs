@@ -58,7 +58,7 @@ impl Config {
              reports that were answered",
         );
         warn(
-            self.metrics.is_some_and(|metrics| !metrics.address.ip().is_loopback()),
+            self.metrics.is_some_and(|metrics| !metrics.ip().is_loopback()),
             "gateway.metrics is served beyond this machine, to everyone who can reach it",
         );
         for key in &auth.empty_secrets {
