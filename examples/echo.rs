@@ -133,6 +133,7 @@ fn run(arguments: &[String]) -> Result<(), String> {
         gap_frame: |_: LogGap| Bytes::new(),
         flusher: flusher.handle(),
         registry: Arc::clone(&registry),
+        metrics: Arc::default(),
     };
     let socket = listener::bind(address).map_err(text)?;
     let mut listener = Listener::start(socket, Arc::new(Echo), setup).map_err(text)?;

@@ -122,6 +122,7 @@ fn close_reasons_have_different_names_and_texts_that_fit_a_close_frame() {
     let all = all_close_reasons();
     let names: BTreeSet<_> = all.iter().map(CloseReason::name).collect();
     assert_eq!(names.len(), all.len());
+    assert_eq!(names, CloseReason::NAMES.iter().copied().collect());
     assert!(all.iter().all(|reason| reason.text().len() <= 123));
     let long = CloseReason::Refused { code: 1008, text: "ü".repeat(100) };
     assert_eq!(long.text().len(), 122, "cut between two characters");

@@ -108,7 +108,7 @@ fn other_files() -> Vec<(String, String)> {
         }
     }
     for dir in ["docs", "packaging", "tests"] {
-        found.extend(files(dir, &["md", "sh", "py", "toml", "service", "json", "jsonl"]));
+        found.extend(files(dir, &["md", "sh", "py", "toml", "service", "json", "jsonl", "yml"]));
     }
     for entry in fs::read_dir(root()).unwrap() {
         let path = entry.unwrap().path();

@@ -38,13 +38,14 @@ pub(super) fn pairing_code(
 /// is closed, or that nobody reads, is no reason to stop.
 pub(super) fn listening(
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     config: &Config,
     code: Option<&Secret>,
 ) -> io::Result<()> {
     let line = json!({
         "event": "listening",
         "url": url(address, config),
-        "metrics": null,
+        "metrics": metrics.map(|address| format!("http://{address}/metrics")),
         "pid": std::process::id(),
         "version": env!("CARGO_PKG_VERSION"),
     });

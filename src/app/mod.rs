@@ -9,6 +9,7 @@ pub mod check;
 mod client;
 pub mod config;
 pub mod error;
+mod metrics;
 mod server;
 mod upkeep;
 

@@ -17,6 +17,7 @@ use super::check::load_tls;
 use super::config::Config;
 use super::config::error::{ConfigError, ConfigErrors};
 use super::error::StartError;
+use super::metrics;
 use crate::base::limits::{END_GRACE, HUB_INBOX_MAX, STORE_REPORTS_MAX, WATCHDOG_INTERVAL};
 use crate::base::secret::Secret;
 use crate::hub::Hub;
@@ -34,6 +35,7 @@ use crate::shell::fanout;
 use crate::shell::flusher::FlusherThread;
 use crate::shell::hub_thread::{HubThread, Inbound};
 use crate::shell::listener::{self, ConnectionLimits, Listener, ListenerSetup};
+use crate::shell::metrics::{Metrics, MetricsPage};
 use crate::shell::own_process;
 use crate::shell::readiness::Readiness;
 use crate::shell::refusals::Refusals;
@@ -63,6 +65,7 @@ struct Running {
     control: ControlSocket,
     watchdog: Watchdog,
     ending: Ending,
+    _metrics: Option<MetricsPage>,
     manager: ServiceManager,
     /// What the service manager was told last.
     status: String,
@@ -105,6 +108,8 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let (store, state) = Store::open(&config.state_dir, config.durability)?;
     let socket = listener::bind(SocketAddr::new(config.bind, config.port))
         .map_err(io_error(format_args!("cannot listen on {}:{}", config.bind, config.port)))?;
+    let metrics_socket = metrics::bind(config)?;
+    let metrics = Arc::new(Metrics::default());
 
     let pairing_code = announce::pairing_code(config, &state).map_err(no_randomness)?;
     let policy = config.policy(env!("CARGO_PKG_VERSION"), pairing_code.as_ref().map(Secret::hash));
@@ -116,24 +121,25 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let address = socket.local_addr().map_err(io_error("cannot tell its own address"))?;
     let setup = ChildrenSetup::own(announce::url_for_children(address, config), open_files);
     let (children, reaper) = start_children(setup, inbox.clone(), wake.clone())?;
-    let snapshots =
-        start_hub(hub, store, children, hub_inbox, Arc::clone(&readiness), wake.clone())?;
+    let store = store.measured_by(Arc::clone(&metrics));
+    let ready = Arc::clone(&readiness);
+    let snapshots = start_hub(hub, store, children, hub_inbox, ready, &metrics, wake.clone())?;
     readiness.wait_for_start(clock::instant() + START_GRACE);
     let flusher = FlusherThread::start().map_err(io_error("cannot start the flusher"))?;
     let registry = Registry::new();
     let inbound = Budget::new(limits.inbound_bytes_total);
-    let shared =
-        Arc::new(shared(config, inbox.clone(), Arc::clone(&inbound), Arc::clone(&readiness)));
-    let service = Arc::new(GatewayService {
-        shared: Arc::clone(&shared),
-        proxies: ProxyPolicy {
-            trusted: config.trusted_proxies.clone(),
-            public_hosts: config.public_hosts.clone(),
-        },
-    });
+    let shared = Arc::new(shared(
+        config,
+        inbox.clone(),
+        Arc::clone(&inbound),
+        Arc::clone(&readiness),
+        &metrics,
+    ));
+    let service = service(config, Arc::clone(&shared));
     let setup = ListenerSetup {
         limits,
         inbound,
+        metrics,
         tls,
         gap_frame: fanout::gap_frame,
         flusher: flusher.handle(),
@@ -142,7 +148,7 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let gathered = wake.clone();
     let watchdog = Watchdog::new(inbox.clone(), readiness);
     let gathered = move || drop(gathered.send(Wake::Gathered));
-    let ending = Ending::start(inbox, registry, reaper, gathered)
+    let ending = Ending::start(inbox, Arc::clone(&registry), reaper, gathered)
         .map_err(io_error("cannot start the thread for the end"))?;
     let owner = Arc::new(OwnerService { gateway: Arc::clone(&service), snapshots });
     let control = ControlSocket::start(&config.state_dir, owner, &setup).map_err(io_error(
@@ -150,12 +156,22 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     ))?;
     let listener =
         Listener::start(socket, service, setup).map_err(io_error("cannot start the listener"))?;
-    announce::listening(listener.address(), config, pairing_code.as_ref())
+    let page = metrics::start(metrics_socket, &shared, registry, &listener)?;
+    let metrics_address = page.as_ref().map(MetricsPage::address);
+    announce::listening(listener.address(), metrics_address, config, pairing_code.as_ref())
         .map_err(io_error("cannot say that the gateway listens"))?;
 
     let manager = ServiceManager::from_environment();
-    let mut running =
-        Running { shared, listener, control, watchdog, ending, manager, status: String::new() };
+    let mut running = Running {
+        shared,
+        listener,
+        control,
+        watchdog,
+        ending,
+        _metrics: page,
+        manager,
+        status: String::new(),
+    };
     running.status = running.describe();
     running.manager.ready(&running.status);
 
@@ -244,6 +260,7 @@ fn start_hub(
     children: Children,
     inbox: Receiver<Inbound>,
     readiness: Arc<Readiness>,
+    metrics: &Arc<Metrics>,
     wake: Sender<Wake>,
 ) -> Result<SnapshotSource, StartError> {
     let (report, reports) = bounded(STORE_REPORTS_MAX);
@@ -257,9 +274,10 @@ fn start_hub(
             });
         })
         .map_err(io_error("cannot start the store thread"))?;
-    let fanout = fanout::start().map_err(io_error("cannot start the fan-out thread"))?;
+    let fanout =
+        fanout::start(Arc::clone(metrics)).map_err(io_error("cannot start the fan-out thread"))?;
     let snapshots = store.snapshots();
-    HubThread::new(hub, inbox, reports, fanout, store, children, readiness)
+    HubThread::new(hub, inbox, reports, fanout, store, children, readiness, Arc::clone(metrics))
         .start(move |end| drop(wake.send(end.map_or(Wake::Broken("hub"), Wake::Finished))))
         .map_err(io_error("cannot start the hub thread"))?;
     Ok(snapshots)
@@ -270,6 +288,7 @@ fn shared(
     inbox: Sender<Inbound>,
     inbound: Arc<Budget>,
     readiness: Arc<Readiness>,
+    metrics: &Arc<Metrics>,
 ) -> Shared {
     let ui = &config.control_ui;
     Shared {
@@ -282,7 +301,13 @@ fn shared(
         readiness,
         device_auth_required: config.auth.device.enabled && config.auth.device.require_signature,
         refusals: Refusals::default(),
+        metrics: Arc::clone(metrics),
     }
+}
+
+fn service(config: &Config, shared: Arc<Shared>) -> Arc<GatewayService> {
+    let (trusted, public_hosts) = (config.trusted_proxies.clone(), config.public_hosts.clone());
+    Arc::new(GatewayService { shared, proxies: ProxyPolicy { trusted, public_hosts } })
 }
 
 /// The limits as configured; a number of connections that the machine cannot carry is refused.

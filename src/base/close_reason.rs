@@ -120,6 +120,31 @@ impl CloseReason {
         text[..end].to_owned()
     }
 
+    /// Every [`CloseReason::name`] there is.
+    pub const NAMES: &[&str] = &[
+        "closed_by_peer",
+        "vanished",
+        "http_answered",
+        "tls_failed",
+        "head_timeout",
+        "handshake_timeout",
+        "refused",
+        "protocol_violation",
+        "invalid_utf8",
+        "binary_frame",
+        "message_too_large",
+        "preauth_too_large",
+        "message_timeout",
+        "error_budget_spent",
+        "slow_consumer",
+        "heartbeat_timeout",
+        "credential_withdrawn",
+        "over_capacity",
+        "server_stopping",
+        "socket_failed",
+        "bug",
+    ];
+
     /// A short stable name: the `reason` field of diagnostics and the label in metrics.
     pub fn name(&self) -> &'static str {
         match self {

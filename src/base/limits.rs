@@ -338,6 +338,14 @@ const _: () =
 /// milliseconds.
 pub const WATCHDOG_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Connections to the metrics page: a few scrapers and a person.
+pub const METRICS_CONNECTIONS_MAX: usize = 16;
+/// How long a scraper has for its request; it has `CLOSE_GRACE` for the answer.
+pub const METRICS_REQUEST_TIME: Duration = Duration::from_secs(5);
+/// The metrics page: some 100 lines, and 16 for each method that was called, of some 90 bytes
+/// each, are 150 KB.
+pub const METRICS_PAGE_BYTES_MAX: usize = 512 * 1024;
+
 /// From the hub's end until connection threads that still live are left behind: those it never heard
 /// of are closed then, and have `CLOSE_GRACE`.
 pub const GATHER_GRACE: Duration = Duration::from_secs(4);

@@ -417,8 +417,7 @@ impl Hub {
         effects: &mut Vec<Effect>,
     ) {
         if self.refusal_log.refused(now.at, peer.address) {
-            let code = refusal.error.details.as_ref().and_then(|details| details["code"].as_str());
-            let reason = code.unwrap_or(refusal.error.code.as_str()).to_owned();
+            let reason = refusal.error.detail_code().to_owned();
             effects.push(Effect::Diagnose(Diagnostic {
                 level: log::Level::Warn,
                 msg: "Connect refused",

@@ -12,6 +12,7 @@
 
 pub mod child;
 pub mod effect;
+pub mod gauges;
 pub mod input;
 pub mod policy;
 pub mod records;

@@ -30,6 +30,18 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code as on the wire.
+    pub const NAMES: &[&str] = &[
+        "INVALID_REQUEST",
+        "NOT_PAIRED",
+        "UNAUTHORIZED",
+        "UNAVAILABLE",
+        "AGENT_TIMEOUT",
+        "NOT_FOUND",
+        "CONFLICT",
+        "RESOURCE_EXHAUSTED",
+    ];
+
     /// As on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -62,6 +74,11 @@ impl ProtocolError {
     /// An error without details.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), details: None, retry_after_ms: None }
+    }
+    /// What tells it from others for programs: `details.code` where there is one, else the code.
+    pub fn detail_code(&self) -> &str {
+        let detail = self.details.as_ref().and_then(|details| details["code"].as_str());
+        detail.unwrap_or(self.code.as_str())
     }
     /// `INVALID_REQUEST` without details.
     pub fn invalid(message: impl Into<String>) -> Self {

@@ -17,6 +17,45 @@ use crate::protocol::device::DeviceFailure;
 use crate::protocol::error::{ErrorCode, ProtocolError};
 use crate::protocol::safe_text::echo;
 
+/// Every `details.code` with which a `connect` is refused, here or by the hub.
+pub const DETAIL_CODES: &[&str] = &[
+    "CONTROL_UI_ORIGIN_NOT_ALLOWED",
+    "DEVICE_IDENTITY_REQUIRED",
+    "DEVICE_AUTH_SIGNATURE_INVALID",
+    "AUTH_RATE_LIMITED",
+    "DEVICE_AUTH_SIGNATURE_EXPIRED",
+    "DEVICE_AUTH_NONCE_REQUIRED",
+    "DEVICE_AUTH_NONCE_MISMATCH",
+    "DEVICE_AUTH_DEVICE_ID_MISMATCH",
+    "DEVICE_AUTH_PUBLIC_KEY_INVALID",
+    "AUTH_DEVICE_TOKEN_MISMATCH",
+    "AUTH_TOKEN_MISSING",
+    "AUTH_TOKEN_MISMATCH",
+    "AUTH_PASSWORD_MISSING",
+    "AUTH_PASSWORD_MISMATCH",
+    "DEVICE_REVOKED",
+    "PAIRING_REQUIRED",
+    "PAIRING_QUEUE_FULL",
+    "DEVICE_LIMIT_REACHED",
+    "INVALID_ROLE",
+    "INVALID_HANDSHAKE",
+    "PROTOCOL_MISMATCH",
+    "UNAVAILABLE_CAPACITY",
+    "UNAVAILABLE_STARTING",
+    "UNAVAILABLE_STOPPING",
+    "UNAVAILABLE_STORAGE",
+    "UNAVAILABLE_DEVICE_CHANGED",
+];
+
+/// Whether a `connect` refused with this `details.code` failed for what the peer presented to
+/// prove itself, or did not present; and not for its form, for lack of room, or because somebody
+/// has yet to approve it.
+pub fn is_failed_authentication(detail_code: &str) -> bool {
+    detail_code.starts_with("DEVICE_AUTH_")
+        || detail_code.starts_with("AUTH_")
+        || matches!(detail_code, "DEVICE_IDENTITY_REQUIRED" | "DEVICE_REVOKED")
+}
+
 /// A `connect` that is not let in: the response first, then the close.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {

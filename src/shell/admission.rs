@@ -38,6 +38,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every [`Refusal::name`] there is.
+    pub const NAMES: &[&str] = &[
+        "connections",
+        "connections_per_address",
+        "preauth_connections",
+        "preauth_connections_per_address",
+        "threads",
+    ];
+
     /// A short stable name, for diagnostics and metrics.
     pub fn name(self) -> &'static str {
         match self {

@@ -79,6 +79,7 @@ impl ControlSocket {
                 backlog_total: Budget::new(all.saturating_mul(limits.backlog_bytes)),
                 gap_frame: setup.gap_frame,
                 epoch: clock::instant(),
+                metrics: Arc::clone(&setup.metrics),
             }),
             // Room for one message of the greatest size.
             inbound: Budget::new(limits.message_bytes),

@@ -5,6 +5,7 @@
 //! to the hub. Owns no shared state.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -21,6 +22,7 @@ use crate::protocol::device;
 use crate::protocol::error::{ErrorCode, ProtocolError};
 use crate::protocol::frame::{self, RequestFrame};
 use crate::protocol::hello::Grant;
+use crate::protocol::methods::Method;
 use crate::protocol::origin::OriginPolicy;
 use crate::protocol::peer::PeerContext;
 use crate::protocol::refusal::Refusal;
@@ -30,11 +32,15 @@ use crate::shell::budget::Budget;
 use crate::shell::clock;
 use crate::shell::connection::{Flow, Handler};
 use crate::shell::hub_thread::Inbound;
-use crate::shell::link::{Class, Link, Outgoing};
+use crate::shell::link::{Class, InProgress, Link, Outgoing};
+use crate::shell::metrics::Metrics;
 use crate::shell::peer::{Peer, Verdict};
 use crate::shell::readiness::Readiness;
 use crate::shell::refusals::Refusals;
 use crate::wire::frame::{self as ws, TextFrame};
+
+/// The methods that ask for a program to be started.
+const SPAWNING: [&str; 2] = ["spawn", "sessions_spawn"];
 
 /// What all dialogues share.
 #[derive(Debug)]
@@ -57,6 +63,8 @@ pub struct Shared {
     pub device_auth_required: bool,
     /// Hears of peers that are refused here.
     pub refusals: Refusals,
+    /// Counts what is heard.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Where a dialogue stands.
@@ -148,8 +156,8 @@ impl Dialogue {
     }
 
     fn note_refusal(&self, refusal: &Refusal) {
-        let code = refusal.error.details.as_ref().and_then(|details| details["code"].as_str());
-        let reason = code.unwrap_or(refusal.error.code.as_str());
+        let reason = refusal.error.detail_code();
+        self.shared.metrics.refused(reason);
         self.shared.refusals.refused(self.context.address, self.conn, reason);
     }
 
@@ -184,7 +192,11 @@ impl Dialogue {
         if frame.method == "connect" {
             return self.connect_again(link, peer, &frame);
         }
-        match request::parse(&frame, grant, clock::moment().unix_ms) {
+        if SPAWNING.contains(&frame.method.as_ref()) {
+            self.shared.metrics.spawn_requests.add(1);
+        }
+        let now = clock::moment();
+        match request::parse(&frame, grant, now.unix_ms) {
             Ok(Call::Ping) => {
                 let bytes = TextFrame::build(64, |out| frame::write_ok(out, &frame.id));
                 link.queue(Outgoing { bytes, class: Class::Control });
@@ -208,10 +220,11 @@ impl Dialogue {
                     answer_failure(link, &frame.id, &error);
                     return Flow::Continue;
                 }
-                if !link.begin_request() {
+                let id = RequestId::new(frame.id.as_ref());
+                let method = Method::position(&frame.method).unwrap_or(usize::MAX);
+                if !link.begin_request(InProgress { id: id.clone(), method, since: now.at }) {
                     return Flow::Continue;
                 }
-                let id = RequestId::new(frame.id.as_ref());
                 let input = Input::Requested { conn: self.conn, id, request };
                 self.tell(link, Inbound::Request(input, permit))
             }
@@ -234,6 +247,7 @@ impl Dialogue {
 
     /// Answers a bad request, and ends a peer that sends nothing else.
     fn refuse(&mut self, link: &Arc<Link>, id: &str, error: &ProtocolError) -> Flow {
+        self.shared.metrics.request_errors.add(error.code.as_str());
         answer_failure(link, id, error);
         let now = clock::instant();
         let refill = (now - self.errors_at).as_secs_f64() * ERROR_BUDGET_REFILL;
@@ -268,6 +282,7 @@ fn answer_failure(link: &Link, id: &str, error: &ProtocolError) {
 
 impl Handler for Dialogue {
     fn opened(&mut self, link: &Arc<Link>) -> Flow {
+        self.shared.metrics.websockets.fetch_add(1, Ordering::Relaxed);
         let required = self.shared.device_auth_required;
         let now = clock::moment();
         let challenge = device::challenge(&self.nonce, now.unix_ms, required);
@@ -283,6 +298,7 @@ impl Handler for Dialogue {
     }
 
     fn text(&mut self, link: &Arc<Link>, text: &str) -> Flow {
+        self.shared.metrics.messages_received.add(self.conn, 1);
         if matches!(self.state, State::Connecting(_)) {
             self.settle();
         }
@@ -298,6 +314,7 @@ impl Handler for Dialogue {
     }
 
     fn binary(&mut self, _link: &Arc<Link>, _data: &[u8]) -> Flow {
+        self.shared.metrics.messages_received.add(self.conn, 1);
         Flow::Close(CloseReason::BinaryFrame)
     }
 
@@ -308,6 +325,7 @@ impl Handler for Dialogue {
         if let State::Open(peer, _) = &self.state
             && let Some(rtt) = peer.round_trip(payload)
         {
+            self.shared.metrics.round_trips.observe(rtt);
             // A hub that has no room loses one measurement, and nothing else.
             drop(
                 self.shared
@@ -362,6 +380,7 @@ impl Handler for Dialogue {
     }
 
     fn closed(&mut self, reason: &CloseReason) {
+        self.shared.metrics.websockets.fetch_sub(1, Ordering::Relaxed);
         if matches!(reason, CloseReason::HandshakeTimeout | CloseReason::PreauthTooLarge) {
             self.shared.refusals.refused(self.context.address, self.conn, reason.name());
         }

@@ -23,7 +23,9 @@ use crate::protocol::hello::{Hello, write_hello};
 use crate::protocol::reply::{Reply, write_reply};
 use crate::protocol::request::LogFilter;
 use crate::protocol::scope::ScopeSet;
+use crate::shell::clock;
 use crate::shell::link::{Class, Link, Outgoing, StateKind};
+use crate::shell::metrics::Metrics;
 use crate::shell::peer::{Peer, Verdict};
 use crate::wire::frame::{self, TextFrame};
 
@@ -57,9 +59,10 @@ pub enum Job {
 }
 
 /// Starts the thread, which ends when the sender is dropped and everything was handed to links.
-pub fn start() -> io::Result<Sender<Vec<Job>>> {
+pub fn start(metrics: Arc<Metrics>) -> io::Result<Sender<Vec<Job>>> {
     let (sender, jobs) = bounded(FANOUT_BATCHES_MAX);
-    Builder::new().name("fanout".to_owned()).spawn(move || Fanout::default().run(&jobs))?;
+    let fanout = Fanout { metrics, ..Fanout::default() };
+    Builder::new().name("fanout".to_owned()).spawn(move || fanout.run(&jobs))?;
     Ok(sender)
 }
 
@@ -92,6 +95,7 @@ struct Fanout {
     places: HashMap<ConnId, StreamKey>,
     /// Single links that were given frames in this slice; one may stand here more than once.
     touched: Vec<Arc<Link>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Fanout {
@@ -152,7 +156,7 @@ impl Fanout {
                     Err(error) => write_failure(out, id.as_str(), error),
                 });
                 self.queue(&peer.link, bytes, Class::Reply);
-                peer.link.end_request();
+                self.answered(&peer.link, &id, result.err().as_deref());
             }
             Job::RespondAgain(peer, id, reply) => {
                 let bytes = TextFrame::build(256, |out| write_reply(out, id.as_str(), &reply));
@@ -179,12 +183,26 @@ impl Fanout {
         }
     }
 
+    /// An answer is in its peer's queue.
+    fn answered(&self, link: &Link, id: &RequestId, error: Option<&ProtocolError>) {
+        if let Some(error) = error {
+            self.metrics.request_errors.add(error.code.as_str());
+        }
+        if let Some(request) = link.end_request(id)
+            && let Some(durations) = self.metrics.requests.get(request.method)
+        {
+            durations.observe(clock::instant().saturating_duration_since(request.since));
+        }
+    }
+
     fn admit(&mut self, peer: &Arc<Peer>, hello: &Hello) {
         let bytes = TextFrame::build(2048, |out| write_hello(out, hello));
         peer.keep_answer(Some(bytes.clone()));
         // The thread must know its grant before the peer can know that it has one.
         peer.decide(Verdict::Admitted(Arc::new(hello.grant.clone())));
         peer.link.authenticated();
+        let since = peer.link.opened();
+        self.metrics.handshakes.observe(clock::instant().saturating_duration_since(since));
         self.queue(&peer.link, bytes, Class::Reply);
         let scopes = hello.grant.scopes.implied().intersection(EVENT_SCOPES);
         self.join(StreamKey::Shared(scopes), scopes, &peer.link);

@@ -23,6 +23,7 @@ use crate::shell::children::{Children, NotTaken};
 use crate::shell::clock;
 use crate::shell::diagnostics;
 use crate::shell::fanout::Job;
+use crate::shell::metrics::Metrics;
 use crate::shell::peer::Peer;
 use crate::shell::readiness::{Readiness, STATUS_AGE_MAX};
 use crate::shell::store::StoreHandle;
@@ -55,6 +56,7 @@ pub struct HubThread {
     store: StoreHandle,
     children: Children,
     readiness: Arc<Readiness>,
+    metrics: Arc<Metrics>,
     /// The peers that have asked to connect and are not gone.
     peers: HashMap<ConnId, Arc<Peer>>,
 }
@@ -62,7 +64,7 @@ pub struct HubThread {
 impl HubThread {
     /// Takes `inbox` from connection threads, signals and children, `reports` from the store; gives
     /// jobs to `fanout`, commits to `store` and orders to `children`; shows in `readiness` what
-    /// HTTP tells.
+    /// HTTP tells, and counts in `metrics`.
     pub fn new(
         hub: Hub,
         inbox: Receiver<Inbound>,
@@ -71,8 +73,19 @@ impl HubThread {
         store: StoreHandle,
         children: Children,
         readiness: Arc<Readiness>,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Self { hub, inbox, reports, fanout, store, children, readiness, peers: HashMap::new() }
+        Self {
+            hub,
+            inbox,
+            reports,
+            fanout,
+            store,
+            children,
+            readiness,
+            metrics,
+            peers: HashMap::new(),
+        }
     }
 
     /// Starts the thread. `ended` is called on it at its end: with the store once the hub says that
@@ -98,15 +111,18 @@ impl HubThread {
                 return self.store;
             }
             let Some(inbound) = self.next_inbound(&mut jobs) else { continue };
+            let began = clock::instant();
             self.take(inbound, &mut effects, &mut jobs, &mut stopped);
-            if !jobs.is_empty() && self.fanout.is_full() {
-                continue;
+            // Not while fan-out is behind.
+            if jobs.is_empty() || !self.fanout.is_full() {
+                for _ in 1..INPUTS_PER_TURN_MAX {
+                    let Ok(inbound) = self.inbox.try_recv() else { break };
+                    self.take(inbound, &mut effects, &mut jobs, &mut stopped);
+                }
+                self.show_status(&mut shown);
             }
-            for _ in 1..INPUTS_PER_TURN_MAX {
-                let Ok(inbound) = self.inbox.try_recv() else { break };
-                self.take(inbound, &mut effects, &mut jobs, &mut stopped);
-            }
-            self.show_status(&mut shown);
+            self.metrics.set_hub(&self.hub.gauges());
+            self.metrics.hub_turns.observe(clock::instant().saturating_duration_since(began));
         }
     }
 
@@ -199,7 +215,14 @@ impl HubThread {
                             unreachable!("the hub bounds its places, and the orders of each")
                         }
                     },
-                    effect => perform(effect, &self.peers, &self.store, &self.readiness, jobs),
+                    effect => perform(
+                        effect,
+                        &self.peers,
+                        &self.store,
+                        &self.readiness,
+                        &self.metrics,
+                        jobs,
+                    ),
                 }
             }
             if let Some(conn) = gone
@@ -228,12 +251,14 @@ fn perform(
     peers: &HashMap<ConnId, Arc<Peer>>,
     store: &StoreHandle,
     readiness: &Readiness,
+    metrics: &Metrics,
     jobs: &mut Vec<Job>,
 ) {
     let peer = |conn: ConnId| peers.get(&conn).map(Arc::clone);
     let job = match effect {
         Effect::Admit(hello) => peer(hello.conn).map(|peer| Job::Admit(peer, hello)),
         Effect::Refuse { conn, error, reason } => {
+            metrics.refused(error.detail_code());
             peer(conn).map(|peer| Job::Refuse(peer, error, reason))
         }
         Effect::Respond { conn, id, result } => {

@@ -25,13 +25,14 @@ use rustix::net::Shutdown;
 use rustls::ServerConfig;
 
 use crate::base::close_reason::CloseReason;
-use crate::base::ids::ConnId;
+use crate::base::ids::{ConnId, RequestId};
 use crate::base::limits::{CLOSE_GRACE, FLUSH_BYTES_MAX, REQUESTS_IN_PROGRESS_MAX};
 use crate::protocol::event::LogGap;
 use crate::shell::admission::Slot;
 use crate::shell::budget::Budget;
 use crate::shell::clock;
 use crate::shell::flusher::Flusher;
+use crate::shell::metrics::Metrics;
 use crate::wire::frame;
 
 pub use queue::{Class, Outgoing, StateKind};
@@ -51,6 +52,8 @@ pub struct LinkSetup {
     pub gap_frame: fn(LogGap) -> Bytes,
     /// What [`Link::heard`] counts from.
     pub epoch: Instant,
+    /// Counts what is sent and what is dropped.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The writing side of one connection.
@@ -61,6 +64,7 @@ pub struct Link {
     me: Weak<Self>,
     setup: Arc<LinkSetup>,
     slot: Slot,
+    opened: Instant,
     queue: Mutex<Queue>,
     writer: Mutex<Writer>,
     /// Whether frames may be sent: before, a close is a mere end of the stream.
@@ -78,8 +82,21 @@ pub struct Link {
 #[derive(Debug, Default)]
 struct Credits {
     in_progress: u32,
+    /// As many, for their durations.
+    requests: Vec<InProgress>,
     is_waiting: bool,
     is_closing: bool,
+}
+
+/// A request that was not answered yet.
+#[derive(Clone, Debug)]
+pub struct InProgress {
+    /// Its id.
+    pub id: RequestId,
+    /// Its method's place in `protocol::methods::names`.
+    pub method: usize,
+    /// When it arrived.
+    pub since: Instant,
 }
 
 /// How TLS stands after some bytes were decrypted.
@@ -98,13 +115,15 @@ impl Link {
     pub fn new(conn: ConnId, socket: OwnedFd, setup: Arc<LinkSetup>, slot: Slot) -> Arc<Self> {
         let permit = setup.backlog_total.permit();
         let queue = Queue::new(setup.backlog_bytes_max, setup.gap_frame, permit);
-        let heard_ms = millis_since(setup.epoch, clock::instant());
+        let opened = clock::instant();
+        let heard_ms = millis_since(setup.epoch, opened);
         Arc::new_cyclic(|me| Self {
             conn,
             socket,
             me: Weak::clone(me),
             setup,
             slot,
+            opened,
             queue: Mutex::new(queue),
             writer: Mutex::default(),
             is_upgraded: AtomicBool::new(false),
@@ -122,14 +141,22 @@ impl Link {
         self.conn
     }
 
+    /// When it came to be.
+    pub fn opened(&self) -> Instant {
+        self.opened
+    }
+
     /// Queues a frame; never writes and never waits. Call [`Link::flush`] after a burst. Frames
     /// queued once the link is closing are dropped. A response or control frame over the limit
     /// closes the link as a slow consumer.
     pub fn queue(&self, frame: Outgoing) {
-        let pushed = self.lock_queue().push(frame);
-        if pushed == Pushed::Overflow {
-            self.close(CloseReason::SlowConsumer);
+        match self.lock_queue().push(frame) {
+            Pushed::Queued => return,
+            Pushed::Dropped if self.is_closing() => return,
+            Pushed::Dropped => return self.setup.metrics.events_dropped.add(1),
+            Pushed::Overflow => {}
         }
+        self.close(CloseReason::SlowConsumer);
     }
 
     /// Queues the answer to a WebSocket ping; under a backlog only some and the newest are kept.
@@ -216,7 +243,7 @@ impl Link {
     /// Takes one of `REQUESTS_IN_PROGRESS_MAX` credits for a request that goes to the hub. While
     /// none is free this blocks the connection's thread, so that the next request waits in its
     /// socket. False once the link is closing.
-    pub fn begin_request(&self) -> bool {
+    pub fn begin_request(&self, request: InProgress) -> bool {
         let mut credits = self.lock_credits();
         if credits.in_progress >= REQUESTS_IN_PROGRESS_MAX && !credits.is_closing {
             drop(credits);
@@ -228,6 +255,7 @@ impl Link {
             return false;
         }
         credits.in_progress += 1;
+        credits.requests.push(request);
         true
     }
 
@@ -241,15 +269,19 @@ impl Link {
         credits
     }
 
-    /// Returns a credit: the response to a request is queued.
-    pub fn end_request(&self) {
+    /// Returns a credit: the response to the request with this id is queued. Tells when that
+    /// request began.
+    pub fn end_request(&self, id: &RequestId) -> Option<InProgress> {
         let mut credits = self.lock_credits();
         credits.in_progress = credits.in_progress.saturating_sub(1);
+        let place = credits.requests.iter().position(|request| request.id == *id);
+        let ended = place.map(|place| credits.requests.swap_remove(place));
         // Waking is a system call even if nobody waits.
         if credits.is_waiting {
             drop(credits);
             self.credit_returned.notify_one();
         }
+        ended
     }
 
     /// Bytes that wait for this peer.
@@ -367,6 +399,10 @@ impl Link {
                 let (frames_max, bytes_max) = writer.burst();
                 left = self.lock_queue().take(&mut writer.taken, frames_max, bytes_max);
                 writer.is_ending = left == Left::End;
+                let messages = writer.taken.iter().filter(|taken| frame::is_text(taken)).count();
+                if messages > 0 {
+                    self.setup.metrics.messages_sent.add(self.conn, messages as u64);
+                }
             }
             match writer.write(self.socket.as_fd()) {
                 Step::Written if left != Left::Frames => break,

@@ -30,6 +30,7 @@ use crate::shell::clock;
 use crate::shell::connection::{self, Arrival, Service};
 use crate::shell::flusher::{Flusher, timespec};
 use crate::shell::link::{Link, LinkSetup};
+use crate::shell::metrics::Metrics;
 use crate::shell::registry::{Registration, Registry};
 
 /// The configured limits of connections; built by `app` from `[gateway.limits]`.
@@ -71,6 +72,8 @@ pub struct ListenerSetup {
     /// A budget of `inbound_bytes_total`. Accounts unfinished messages here, and requests that the
     /// hub has not handled in the service.
     pub inbound: Arc<Budget>,
+    /// Counts what is sent and what is dropped.
+    pub metrics: Arc<Metrics>,
     /// Where live connections are entered.
     pub registry: Arc<Registry>,
 }
@@ -163,6 +166,7 @@ impl Listener {
                 backlog_total: Arc::clone(&backlog),
                 gap_frame: setup.gap_frame,
                 epoch: clock::instant(),
+                metrics: setup.metrics,
             }),
             inbound: Arc::clone(&setup.inbound),
             registry: setup.registry,

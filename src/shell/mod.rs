@@ -18,6 +18,7 @@ pub mod flusher;
 pub mod hub_thread;
 pub mod link;
 pub mod listener;
+pub mod metrics;
 pub mod own_process;
 pub mod peer;
 pub mod readiness;

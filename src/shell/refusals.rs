@@ -1,14 +1,12 @@
-//! Diagnostics of peers that are refused before the hub hears of them, and the count of all endings.
+//! Diagnostics of peers that are refused before the hub hears of them.
 //!
-//! Owns both tables, which connection threads share: one lock for a refusal, one for an ending,
-//! never on the way of a message. The summaries of a minute are written by whoever comes next, or
+//! Owns the table, which connection threads share: one lock for a refusal, never on the way of a
+//! message. The summaries of a minute are written by whoever comes next, or
 //! by the main thread's watch. What the hub refuses, it reports itself in the same words.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use crate::base::close_reason::CloseReason;
 use crate::base::ids::ConnId;
 use crate::hub::effect::{Diagnostic, DiagnosticValue};
 use crate::hub::refusal_log::{RefusalLog, Summary};
@@ -18,8 +16,6 @@ use crate::shell::{clock, diagnostics};
 #[derive(Debug, Default)]
 pub struct Refusals {
     log: Mutex<RefusalLog>,
-    /// By [`CloseReason::name`], so bounded by the number of these.
-    endings: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Refusals {
@@ -48,19 +44,6 @@ impl Refusals {
     pub fn summarise(&self) {
         let due = self.log.lock().unwrap_or_else(PoisonError::into_inner).due(clock::instant());
         summarise(due);
-    }
-
-    /// A connection has ended.
-    pub fn ended(&self, reason: &CloseReason) {
-        let mut endings = self.endings.lock().unwrap_or_else(PoisonError::into_inner);
-        *endings.entry(reason.name()).or_default() += 1;
-    }
-
-    /// How many connections ended for each reason since the start; reasons that were none are
-    /// absent.
-    pub fn endings(&self) -> Vec<(&'static str, u64)> {
-        let endings = self.endings.lock().unwrap_or_else(PoisonError::into_inner);
-        endings.iter().map(|(name, count)| (*name, *count)).collect()
     }
 }
 

@@ -40,6 +40,16 @@ impl Registry {
         ConnId(self.last_conn.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
+    /// How many connections got a name so far.
+    pub fn accepted(&self) -> u64 {
+        self.last_conn.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that wait for all live connections: one short lock after the other.
+    pub fn queued_bytes(&self) -> usize {
+        self.lock().values().map(|link| link.queued_bytes()).sum()
+    }
+
     /// Enters a link for as long as the registration lives.
     pub fn enter(self: &Arc<Self>, link: &Arc<Link>) -> Registration {
         self.lock().insert(link.conn(), Arc::clone(link));

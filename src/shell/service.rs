@@ -51,7 +51,7 @@ impl Service for GatewayService {
             },
             "/api/status" => {
                 let mut body = Vec::new();
-                write_status_page(&mut body, &readiness.status(), &self.shared.refusals.endings());
+                write_status_page(&mut body, &readiness.status(), &self.endings());
                 HttpResponse::new(200, "application/json; charset=utf-8", body)
             }
             _ => HttpResponse::text(404, "not found"),
@@ -80,10 +80,9 @@ impl Service for GatewayService {
     }
 
     fn ended(&self, conn: ConnId, peer: SocketAddr, reason: &CloseReason) {
-        let refusals = &self.shared.refusals;
-        refusals.ended(reason);
+        self.shared.metrics.closed.add(reason.name());
         if *reason == CloseReason::HeadTimeout {
-            refusals.refused(peer.ip(), conn, reason.name());
+            self.shared.refusals.refused(peer.ip(), conn, reason.name());
         }
         let fields = vec![
             ("conn", DiagnosticValue::Text(conn.to_string())),
@@ -98,6 +97,7 @@ impl Service for GatewayService {
     }
 
     fn refused(&self, peer: SocketAddr, refusal: Refusal) {
+        self.shared.metrics.turned_away.add(refusal.name());
         let fields = vec![
             ("peer", DiagnosticValue::Text(peer.ip().to_string())),
             ("reason", DiagnosticValue::Text(refusal.name().to_owned())),
@@ -118,6 +118,15 @@ impl GatewayService {
             return Err(HttpResponse::text(503, "no randomness for a challenge"));
         }
         Ok(Dialogue::new(Arc::clone(&self.shared), conn, context, encode_nonce(&random)))
+    }
+
+    /// How many connections ended for each reason since the start, in alphabetical order; reasons
+    /// that were none are absent.
+    fn endings(&self) -> Vec<(&'static str, u64)> {
+        let mut endings: Vec<_> =
+            self.shared.metrics.closed.get().filter(|(_, count)| *count > 0).collect();
+        endings.sort_unstable();
+        endings
     }
 
     fn context(&self, head: &Head, peer: SocketAddr, is_tls: bool) -> PeerContext {

@@ -56,6 +56,11 @@ pub fn close(code: u16, text: &str) -> Bytes {
     data(CLOSE, &[&code.to_be_bytes(), text])
 }
 
+/// Whether this is a whole text frame as they are encoded here.
+pub fn is_text(frame: &[u8]) -> bool {
+    frame.first() == Some(&(FIN | TEXT))
+}
+
 /// A text frame that is written piece by piece (by `serde_json::to_writer`, say) into the very
 /// allocation that is then sent: room for the header is left in front.
 #[derive(Debug)]

@@ -46,7 +46,7 @@ fn unsafe_settings_are_one_warning_each() {
     let config = Config::load(&Args::default(), &environment).unwrap();
     let warnings = config.warnings();
     assert!(warnings.iter().any(|line| line.starts_with("OPENCLAW_GATEWAY_TOKEN is empty")));
-    check_warning("[gateway.metrics]\nenabled = true\n", "serves no metrics yet");
+    check_warning("[gateway.metrics]\nbind = \"0.0.0.0\"\n", "beyond this machine");
 }
 
 /// A certificate and its key, as PEM.

@@ -45,6 +45,9 @@ fn flags_win_over_environment_and_file() {
     assert_eq!(config.state_dir, Path::new("flag"));
     assert_eq!(config.log_level, LevelFilter::Trace);
     assert_eq!(config.metrics, Some(SocketAddr::from(([127, 0, 0, 1], 3))));
+    let off = "[gateway.metrics]\nenabled = false\n";
+    assert_eq!(load(off).unwrap().metrics, None);
+    assert!(load_with(off, "--metrics-port 3", &[]).unwrap().metrics.is_some());
 }
 
 #[test]

@@ -33,6 +33,7 @@ mod heartbeat;
 mod http;
 mod install;
 mod journal;
+mod metrics;
 mod nginx;
 mod overload;
 mod readme;

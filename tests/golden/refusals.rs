@@ -6,7 +6,7 @@ use std::time::Duration;
 use expect_test::expect;
 use openclaw_gateway::protocol::device::DeviceFailure;
 use openclaw_gateway::protocol::frame::write_refusal;
-use openclaw_gateway::protocol::refusal::{PairingReason, Refusal};
+use openclaw_gateway::protocol::refusal::{DETAIL_CODES, PairingReason, Refusal};
 use openclaw_gateway::protocol::safe_text::CONNECT_DETAIL_CODES;
 
 use crate::samples::written;
@@ -73,6 +73,7 @@ fn every_row_says_what_clients_look_for_and_closes_as_it_must() {
         assert!(refusal.error.message.contains(words), "{refusal:?}");
         assert_eq!(refusal.error.details.as_ref().unwrap()["code"], detail);
         assert_eq!(refusal.close.code(), Some(close), "{refusal:?}");
+        assert!(DETAIL_CODES.contains(&detail), "{detail} is counted under \"other\"");
         assert!(CONNECT_DETAIL_CODES.contains(&detail), "{detail} may slip out after admission");
         let shown = refusal.close.text();
         // The close frame alone must be enough for a client that looks only there.

@@ -39,6 +39,9 @@ use crate::protocol::scope::ScopeSet;
 use crate::shell::diagnostics;
 use crate::shell::store::Durability;
 
+/// Where metrics are served unless told otherwise. Prometheus itself listens on this port, too.
+pub const METRICS_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -226,10 +229,10 @@ impl Config {
         let names = ["password", "passwordFile"];
         let password = secrets.resolve("gateway.auth", names, raw.password, PASSWORD);
         let users = secrets.users(raw.users, token.as_ref());
-        let metrics_on = value_or(raw.metrics_enabled, false);
+        let metrics_on = raw.metrics_enabled.as_ref().is_none_or(|setting| setting.value);
         let metrics = SocketAddr::new(
-            value_or(raw.metrics_bind, IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            value_or(raw.metrics_port, 9090),
+            value_or(raw.metrics_bind, METRICS_DEFAULT.ip()),
+            value_or(raw.metrics_port, METRICS_DEFAULT.port()),
         );
         Self {
             bind: value_or(raw.bind, IpAddr::V4(Ipv4Addr::LOCALHOST)),

@@ -70,8 +70,8 @@ impl Config {
             "gateway.spawn.allowedDirs holds \"/\": programs may be started in every directory",
         );
         warn(
-            self.metrics.is_some(),
-            "gateway.metrics is on, but this version serves no metrics yet",
+            self.metrics.is_some_and(|metrics| !metrics.ip().is_loopback()),
+            "gateway.metrics is served beyond this machine, to everyone who can reach it",
         );
         for key in &auth.empty_secrets {
             warnings.push(format!("{key} is empty: it counts as not set"));

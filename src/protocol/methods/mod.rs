@@ -343,7 +343,12 @@ const TABLE: [Row; 38] = [
 impl Method {
     /// Finds a method by its name or an alias.
     pub fn find(name: &str) -> Option<Self> {
-        rows().find(|row| row.name == name || row.aliases.contains(&name)).map(|row| row.method)
+        Self::position(name).and_then(|at| rows().nth(at)).map(|row| row.method)
+    }
+
+    /// Where a name or an alias stands in [`names`].
+    pub fn position(name: &str) -> Option<usize> {
+        rows().position(|row| row.name == name || row.aliases.contains(&name))
     }
 
     /// Its name on the wire; idempotency keys are kept under it.

@@ -35,11 +35,16 @@ fn pair(backlog_bytes_max: usize) -> Pair {
         backlog_total: Budget::new(1 << 30),
         gap_frame: |gap| frame::text(&format!("gap of {}", gap.dropped)),
         epoch: clock::instant(),
+        metrics: Arc::default(),
     };
     let slot = admission.admit(None).unwrap();
     let link = Link::new(ConnId(1), ours.into(), Arc::new(setup), slot);
     link.upgrade(Bytes::new());
     Pair { link, peer, _flusher: flusher }
+}
+
+fn request() -> InProgress {
+    InProgress { id: RequestId::new("r"), method: 0, since: clock::instant() }
 }
 
 impl Pair {
@@ -208,17 +213,18 @@ fn frames_whole(mut bytes: &[u8]) -> usize {
 fn credits_run_out_return_and_end_with_the_link() {
     let pair = pair(1 << 20);
     for _ in 0..REQUESTS_IN_PROGRESS_MAX {
-        assert!(pair.link.begin_request());
+        assert!(pair.link.begin_request(request()));
     }
     thread::scope(|scope| {
-        let blocked = scope.spawn(|| pair.link.begin_request());
-        pair.link.end_request();
+        let blocked = scope.spawn(|| pair.link.begin_request(request()));
+        let ended = pair.link.end_request(&request().id);
+        assert_eq!(ended.map(|ended| ended.id), Some(request().id));
         assert!(blocked.join().unwrap(), "the returned credit is taken");
-        let blocked = scope.spawn(|| pair.link.begin_request());
+        let blocked = scope.spawn(|| pair.link.begin_request(request()));
         pair.link.close(CloseReason::ServerStopping);
         assert!(!blocked.join().unwrap(), "a closing link takes no request");
     });
-    assert!(!pair.link.begin_request());
+    assert!(!pair.link.begin_request(request()));
 }
 
 #[test]
@@ -259,11 +265,11 @@ fn peer_is_not_silent_while_its_thread_waits_for_a_credit() {
     let pair = pair(1 << 20);
     let past = clock::instant();
     for _ in 0..REQUESTS_IN_PROGRESS_MAX {
-        assert!(pair.link.begin_request());
+        assert!(pair.link.begin_request(request()));
     }
     let reader = {
         let link = Arc::clone(&pair.link);
-        thread::Builder::new().spawn(move || link.begin_request()).unwrap()
+        thread::Builder::new().spawn(move || link.begin_request(request())).unwrap()
     };
     while !pair.link.lock_credits().is_waiting {
         thread::yield_now();
@@ -271,7 +277,7 @@ fn peer_is_not_silent_while_its_thread_waits_for_a_credit() {
     pair.link.heard(past);
     let before = clock::instant();
     assert!(pair.link.last_heard() >= before, "we do not listen");
-    pair.link.end_request();
+    pair.link.end_request(&request().id);
     assert!(reader.join().unwrap());
     assert!(pair.link.last_heard() + Duration::from_millis(1) >= before, "silent from here on");
     pair.link.heard(past);

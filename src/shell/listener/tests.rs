@@ -151,6 +151,7 @@ fn kit(limits: ConnectionLimits, is_tls: bool) -> Kit {
         gap_frame: |_| Bytes::new(),
         flusher: flusher.handle(),
         registry: Arc::clone(&registry),
+        metrics: Arc::default(),
     };
     let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = Listener::start(socket, service, setup).unwrap();

@@ -18,6 +18,7 @@ mod worker;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::{Sender, bounded};
@@ -33,6 +34,7 @@ use crate::base::limits::{
     STORE_COMMITS_WAITING_MAX, STORE_SNAPSHOT_WAIT, STORE_SNAPSHOTS_WAITING_MAX,
 };
 use crate::hub::records::{Change, DurableState};
+use crate::shell::metrics::Metrics;
 use crate::shell::state_dir::StateDir;
 
 /// `gateway.durability`
@@ -51,6 +53,7 @@ pub struct Store {
     opener: Opener,
     database: Database,
     durability: Durability,
+    metrics: Arc<Metrics>,
 }
 
 /// What became of commits.
@@ -135,14 +138,20 @@ impl Store {
     ) -> Result<(Self, DurableState), StoreError> {
         let database = opener()?;
         let state = guard(|| tables::load(&database))?;
-        Ok((Self { opener, database, durability }, state))
+        Ok((Self { opener, database, durability, metrics: Arc::default() }, state))
+    }
+
+    /// Measures commits there from now on.
+    #[must_use]
+    pub fn measured_by(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Starts the thread, `store`. It calls `report` once for each commit, in order.
     pub fn start(self, report: impl Fn(StoreReport) + Send + 'static) -> io::Result<StoreHandle> {
         let (commits, inbox) = bounded(STORE_COMMITS_WAITING_MAX);
         let (requests, snapshots) = bounded(STORE_SNAPSHOTS_WAITING_MAX);
-        let worker = Worker::new(self.opener, self.database, self.durability, report);
+        let worker = Worker::new(self.opener, self.database, self.durability, report, self.metrics);
         let thread =
             Builder::new().name("store".to_owned()).spawn(move || worker.run(&inbox, snapshots))?;
         Ok(StoreHandle { commits, snapshots: SnapshotSource { requests }, thread })

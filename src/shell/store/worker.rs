@@ -15,6 +15,7 @@
 //! Owns the database and, with `durability = "relaxed"`, the changes that are answered but not
 //! synced: a recovery replays them, so that memory and disk agree again.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, never, select};
@@ -29,6 +30,8 @@ use crate::base::limits::{
     STORE_UNSYNCED_BYTES_MAX,
 };
 use crate::hub::records::Change;
+use crate::shell::clock;
+use crate::shell::metrics::Metrics;
 
 /// What the thread works with.
 pub(super) struct Worker<R> {
@@ -39,6 +42,7 @@ pub(super) struct Worker<R> {
     /// Fires when the state has something to do that no commit asks for.
     timer: Receiver<Instant>,
     unsynced: Unsynced,
+    metrics: Arc<Metrics>,
 }
 
 enum State {
@@ -56,7 +60,13 @@ struct Unsynced {
 }
 
 impl<R: Fn(StoreReport)> Worker<R> {
-    pub(super) fn new(opener: Opener, database: Database, how: Durability, report: R) -> Self {
+    pub(super) fn new(
+        opener: Opener,
+        database: Database,
+        how: Durability,
+        report: R,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             opener,
             report,
@@ -64,6 +74,7 @@ impl<R: Fn(StoreReport)> Worker<R> {
             state: State::Healthy(database),
             timer: never(),
             unsynced: Unsynced::default(),
+            metrics,
         }
     }
 
@@ -102,6 +113,7 @@ impl<R: Fn(StoreReport)> Worker<R> {
 
     fn commit(&mut self, commit: Commit, commits: &Receiver<Commit>) {
         let ticket = commit.ticket;
+        let began = clock::instant();
         let synced = self.durability == Durability::Full || commit.changes.iter().any(needs_sync);
         let written = match &self.state {
             State::Failed { error, .. } => {
@@ -113,6 +125,8 @@ impl<R: Fn(StoreReport)> Worker<R> {
         };
         match written {
             Ok(()) => {
+                self.metrics.commits.observe(clock::instant().saturating_duration_since(began));
+                self.metrics.commit_changes.observe_number(commit.changes.len() as u64);
                 if synced {
                     // A synced commit takes every earlier one to the disk with it.
                     self.unsynced = Unsynced::default();
@@ -158,6 +172,7 @@ impl<R: Fn(StoreReport)> Worker<R> {
 
     fn fail(&mut self, ticket: Ticket, error: &StoreError, commits: &Receiver<Commit>) {
         let text = error.to_string();
+        self.metrics.commits_failed.add(1);
         log::error!("store failed, reports are refused until it recovers: {text}");
         let failed = State::Failed { error: text.clone(), retry: STORE_RETRY_FIRST };
         if let State::Healthy(database) = std::mem::replace(&mut self.state, failed) {

@@ -23,6 +23,7 @@ pub(crate) struct Setup {
     config: String,
     secret: Option<&'static str>,
     tls: bool,
+    metrics: bool,
     state_dir: Option<PathBuf>,
     environment: Vec<(&'static str, PathBuf)>,
 }
@@ -44,6 +45,12 @@ impl Setup {
     /// Serves TLS, with a certificate made for this gateway.
     pub(crate) fn tls(mut self, on: bool) -> Self {
         self.tls = on;
+        self
+    }
+
+    /// Serves the metrics page.
+    pub(crate) fn metrics(mut self) -> Self {
+        self.metrics = true;
         self
     }
 
@@ -82,6 +89,9 @@ impl Setup {
         let mut command = binary();
         command.arg("--config").arg(config_file).arg("--state-dir").arg(state_dir);
         command.args(["--bind", "127.0.0.1", "--port", "0"]);
+        if self.metrics {
+            command.args(["--metrics-port", "0"]);
+        }
         if let Some(secret) = self.secret {
             command.env("OPENCLAW_GATEWAY_TOKEN", secret);
         }
@@ -119,7 +129,14 @@ impl Gateway {
     /// The same, to be changed before it starts.
     pub(crate) fn setup() -> Setup {
         let config = "[gateway.metrics]\nenabled = false\n".to_owned();
-        Setup { config, secret: Some(SECRET), tls: false, state_dir: None, environment: Vec::new() }
+        Setup {
+            config,
+            secret: Some(SECRET),
+            tls: false,
+            metrics: false,
+            state_dir: None,
+            environment: Vec::new(),
+        }
     }
 
     /// Runs the binary with `--check` on this configuration text and these further arguments.
