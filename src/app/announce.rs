@@ -41,17 +41,25 @@ pub(super) fn listening(
     config: &Config,
     code: Option<&Secret>,
 ) -> io::Result<()> {
-    let is_tls = config.tls != TlsConfig::Off;
-    let scheme = if is_tls { "wss" } else { "ws" };
     let line = json!({
         "event": "listening",
-        "url": format!("{scheme}://{address}"),
+        "url": url(address, config),
         "metrics": null,
         "pid": std::process::id(),
         "version": env!("CARGO_PKG_VERSION"),
     });
     console::write(io::stdout(), format!("{line}\n"))?;
     console::write(io::stderr(), hints(reachable(address), config, code))
+}
+
+/// Where children, which run on this machine, reach the gateway.
+pub(super) fn url_for_children(address: SocketAddr, config: &Config) -> String {
+    url(reachable(address), config)
+}
+
+fn url(address: SocketAddr, config: &Config) -> String {
+    let scheme = if config.tls == TlsConfig::Off { "ws" } else { "wss" };
+    format!("{scheme}://{address}")
 }
 
 /// An address that a client on this machine can dial: `0.0.0.0` and `[::]` are none.

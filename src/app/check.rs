@@ -23,7 +23,7 @@ use crate::shell::tls::{TlsError, server_config_from_pem};
 /// loaded.
 pub fn check(config: &Config) -> Result<(), StartError> {
     load_tls(&config.tls)?;
-    connection_limits(config, &Machine::read().capacity())?;
+    connection_limits(config, &Machine::read().capacity(config.spawn.concurrent_max))?;
     Ok(state_dir::check(&config.state_dir)?)
 }
 

@@ -19,12 +19,16 @@ use self::args::{Args, Command, HELP};
 use self::config::{Config, Environment};
 use self::error::StartError;
 use crate::base::limits::CONSOLE_GRACE;
+use crate::shell::children::launcher;
 use crate::shell::{console, diagnostics};
 
 /// Runs the program: 0 for a clean end, 1 for a failure at run time, 2 for wrong usage or
 /// configuration. A client's subcommand has some more (`client::failure`).
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<_> = args.into_iter().collect();
+    if args.get(1).is_some_and(|word| word == launcher::ARGUMENT) {
+        return launcher::run();
+    }
     if let Some(code) = client::run(&args) {
         return code;
     }

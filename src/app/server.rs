@@ -25,6 +25,7 @@ use crate::protocol::origin::OriginPolicy;
 use crate::protocol::peer::ProxyPolicy;
 use crate::shell::budget::Budget;
 use crate::shell::capacity::{Capacity, Machine};
+use crate::shell::children::{self, Children, ChildrenSetup, ChildrenThread, Unheard};
 use crate::shell::clock;
 use crate::shell::control_socket::{CONTROL_SOCKET, ControlSocket};
 use crate::shell::dialogue::Shared;
@@ -33,6 +34,7 @@ use crate::shell::fanout;
 use crate::shell::flusher::FlusherThread;
 use crate::shell::hub_thread::{HubThread, Inbound};
 use crate::shell::listener::{self, ConnectionLimits, Listener, ListenerSetup};
+use crate::shell::own_process;
 use crate::shell::readiness::Readiness;
 use crate::shell::refusals::Refusals;
 use crate::shell::registry::Registry;
@@ -49,8 +51,8 @@ enum Wake {
     Finished(StoreHandle),
     /// Connections are joined and the store is closed.
     Gathered,
-    /// The hub thread panicked: what it knows is not to be trusted any more.
-    Broken,
+    /// This thread panicked: what the hub knows is not to be trusted any more.
+    Broken(&'static str),
 }
 
 /// What the main thread works with once everything runs.
@@ -69,8 +71,10 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     // First of all, so that a stop that is asked for during the start is one.
     let _signals = signals::watch(move |signal| drop(signalled.send(Wake::Signal(signal))))
         .map_err(io_error("cannot listen for signals"))?;
+    own_process::hide_memory().map_err(io_error("cannot keep its memory to itself"))?;
+    let open_files = own_process::open_files();
     let readiness = Arc::new(Readiness::new(clock::instant()));
-    let limits = connection_limits(config, &Machine::read().capacity())?;
+    let limits = connection_limits(config, &Machine::read().capacity(config.spawn.concurrent_max))?;
     let tls = load_tls(&config.tls)?;
     let (store, state) = Store::open(&config.state_dir, config.durability)?;
     let socket = listener::bind(SocketAddr::new(config.bind, config.port))
@@ -83,7 +87,10 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let hub = Hub::new(policy, state, seed, clock::moment());
 
     let (inbox, hub_inbox) = bounded(HUB_INBOX_MAX);
-    start_hub(hub, store, hub_inbox, Arc::clone(&readiness), wake.clone())?;
+    let address = socket.local_addr().map_err(io_error("cannot tell its own address"))?;
+    let setup = ChildrenSetup::own(announce::url_for_children(address, config), open_files);
+    let (children, reaper) = start_children(setup, inbox.clone(), wake.clone())?;
+    start_hub(hub, store, children, hub_inbox, Arc::clone(&readiness), wake.clone())?;
     readiness.wait_for_start(clock::instant() + START_GRACE);
     let flusher = FlusherThread::start().map_err(io_error("cannot start the flusher"))?;
     let registry = Registry::new();
@@ -107,7 +114,8 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     };
     let gathered = wake.clone();
     let watchdog = Watchdog::new(inbox.clone(), readiness);
-    let ending = Ending::start(inbox, registry, move || drop(gathered.send(Wake::Gathered)))
+    let gathered = move || drop(gathered.send(Wake::Gathered));
+    let ending = Ending::start(inbox, registry, reaper, gathered)
         .map_err(io_error("cannot start the thread for the end"))?;
     let owner = Arc::new(OwnerService(Arc::clone(&service)));
     let control = ControlSocket::start(&config.state_dir, owner, &setup).map_err(io_error(
@@ -140,7 +148,7 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
                 running.shared.refusals.summarise();
                 continue;
             }
-            recv(woken) -> wake => wake.unwrap_or(Wake::Broken),
+            recv(woken) -> wake => wake.unwrap_or(Wake::Broken("hub")),
             recv(deadline) -> _ => return Err(StartError::Other(format!(
                 "did not stop within {} s, ended without waiting for the rest; \
                  what was answered is kept",
@@ -165,17 +173,33 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
                 running.ending.gather(store);
             }
             Wake::Gathered => return Ok(()),
-            Wake::Broken => {
-                return Err(StartError::Other("the hub thread panicked; this is a bug".to_owned()));
+            Wake::Broken(thread) => {
+                let problem = format!("the {thread} thread panicked; this is a bug");
+                return Err(StartError::Other(problem));
             }
         }
     }
+}
+
+/// Starts the threads that look after child processes; what they tell goes to the hub's inbox.
+fn start_children(
+    setup: ChildrenSetup,
+    inbox: Sender<Inbound>,
+    wake: Sender<Wake>,
+) -> Result<(Children, ChildrenThread), StartError> {
+    let tell = move |news| {
+        let told = inbox.send(Inbound::Input(Input::Child(Box::new(news))));
+        told.map_err(|_hub_has_gone| Unheard)
+    };
+    children::start(setup, Box::new(tell), move || drop(wake.send(Wake::Broken("reaper"))))
+        .map_err(io_error("cannot start the threads for child processes"))
 }
 
 /// Starts the store, fan-out and hub threads; `wake` hears of the hub's end.
 fn start_hub(
     hub: Hub,
     store: Store,
+    children: Children,
     inbox: Receiver<Inbound>,
     readiness: Arc<Readiness>,
     wake: Sender<Wake>,
@@ -192,8 +216,8 @@ fn start_hub(
         })
         .map_err(io_error("cannot start the store thread"))?;
     let fanout = fanout::start().map_err(io_error("cannot start the fan-out thread"))?;
-    HubThread::new(hub, inbox, reports, fanout, store, readiness)
-        .start(move |end| drop(wake.send(end.map_or(Wake::Broken, Wake::Finished))))
+    HubThread::new(hub, inbox, reports, fanout, store, children, readiness)
+        .start(move |end| drop(wake.send(end.map_or(Wake::Broken("hub"), Wake::Finished))))
         .map_err(io_error("cannot start the hub thread"))
 }
 

@@ -447,3 +447,47 @@ const _: () = assert!(SPAWNS_LISTED_MAX * 3 * 1024 < BACKLOG_BYTES_DEFAULT);
 
 const _: () = assert!(STOP_CHILD_GRACE.as_millis() < STOP_COMMIT_GRACE.as_millis());
 const _: () = assert!(SPAWN_TASK_BYTES_MAX < SPAWN_ARG_BYTES_MAX);
+/// Orders to find a program that wait for the thread that performs them; each spawn has one.
+pub const FIND_ORDERS_MAX: usize = SPAWNS_CONCURRENT_MAX + SPAWNS_QUEUED_MAX;
+/// Orders in all: of a program that has a place, beside the one to find it, eight at most.
+pub const CHILD_ORDERS_MAX: usize = 8 * SPAWNS_CONCURRENT_MAX + FIND_ORDERS_MAX;
+/// Work that waits for a helper: a search or two of each program that runs, or a look for each that
+/// is to. What waits behind stuck helpers has timed out when there is so much of it.
+pub const HELPER_WORK_MAX: usize = FIND_ORDERS_MAX;
+/// What a launcher is told: arguments and environment, which the kernel bounds to 2 MiB, as JSON.
+pub const INSTRUCTIONS_BYTES_MAX: u32 = 32 * 1024 * 1024;
+/// A line that a child writes; longer ones are cut. As much as an entry's message may have.
+pub const OUTPUT_LINE_BYTES_MAX: usize = LOG_MESSAGE_BYTES_MAX;
+/// What a line counts for beside its bytes, against the rate and in a batch: an entry of an empty
+/// line has some 150 bytes, and a million of those a second would be heard by every peer.
+pub const OUTPUT_LINE_OVERHEAD_BYTES: usize = 64;
+/// Output that is handed to the hub at once. As JSON text it may take six times that.
+pub const CHILD_OUTPUT_BATCH_BYTES_MAX: usize = 2 * OUTPUT_LINE_BYTES_MAX;
+/// What is read of one stream in one turn: as much as a pipe holds.
+pub const CHILD_READ_BYTES_MAX: usize = 64 * 1024;
+/// Threads that look for programs and directories. One on a dead mount is stuck.
+pub const FINDERS: usize = 2;
+/// How long a program is looked for; local disks take milliseconds.
+pub const FIND_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Threads that look for the processes that children started: one, and one if that is stuck.
+pub const SEARCHERS: usize = 2;
+/// How long a search may take before it counts as without result. The rounds of one that kills fit.
+pub const SEARCH_WAIT_MAX: Duration = Duration::from_secs(15);
+/// How often what is left of a child is searched and killed. Each round ends the parents of what the
+/// next one finds; what starts faster than that has outrun its control group, too.
+pub const LEFTOVER_ROUNDS_MAX: u32 = 20;
+/// How long one round waits for what it killed, which is gone within milliseconds.
+pub const LEFTOVER_ROUND_WAIT: Duration = Duration::from_millis(500);
+/// From the end of the hub until children that cannot be killed are left behind.
+pub const CHILDREN_END_GRACE: Duration = Duration::from_secs(3);
+/// `/proc/PID/stat`: 52 numbers and a name of at most 64 bytes.
+pub const PROC_STAT_BYTES_MAX: u64 = 4 * 1024;
+/// `/proc/PID/environ`: the kernel bounds it with the arguments to 6 MiB (`execve(2)`).
+pub const ENVIRON_BYTES_MAX: u64 = 6 * 1024 * 1024;
+
+const _: () =
+    assert!(OUTPUT_LINE_BYTES_MAX + OUTPUT_LINE_OVERHEAD_BYTES <= CHILD_OUTPUT_BATCH_BYTES_MAX);
+const _: () = assert!(
+    LEFTOVER_ROUND_WAIT.as_millis() * (LEFTOVER_ROUNDS_MAX as u128) < SEARCH_WAIT_MAX.as_millis()
+);
+const _: () = assert!(CHILDREN_END_GRACE.as_millis() <= GATHER_GRACE.as_millis());

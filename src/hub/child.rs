@@ -68,12 +68,12 @@ pub struct ProgramAsked {
     pub allowed_dirs: Option<Vec<PathBuf>>,
 }
 
-/// A program and a directory that exist and are allowed, links followed.
+/// A program and a directory that exist and are allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramFound {
-    /// Absolute.
+    /// Absolute; links are not followed, because some programs look at the name they are started by.
     pub program: PathBuf,
-    /// Absolute.
+    /// Absolute, links followed.
     pub cwd: PathBuf,
 }
 
@@ -180,7 +180,7 @@ pub enum ChildNews {
     },
     /// Both streams are at their end. Told once, after the last `Output`.
     OutputEnded(SpawnId),
-    /// The process was reaped.
+    /// The process has exited. It is reaped, or will be once nothing that it started is left.
     Exited {
         /// Which.
         spawn: SpawnId,

@@ -15,8 +15,10 @@ const MAPPINGS_PER_THREAD: u64 = 4;
 /// Threads that are not connections at the port, and what libraries or a child's launch may add.
 const SPARE_THREADS: u64 = 256;
 const _: () = assert!((CONTROL_CONNECTIONS_MAX as u64) < SPARE_THREADS / 2);
-/// Descriptors that are not connections: listeners, store, log, epoll, pipes of children.
+/// Descriptors that are not connections: listeners, store, log, epoll.
 const SPARE_DESCRIPTORS: u64 = 512;
+/// Descriptors of a child: three pipes, its launcher's socket, and what tells of its end.
+const DESCRIPTORS_PER_CHILD: u64 = 5;
 /// One part in this many of every resource is left to others: 1/8.
 const SPARE_PART: u64 = 8;
 
@@ -62,8 +64,11 @@ impl Machine {
         }
     }
 
-    /// The connections that fit with room to spare.
-    pub fn capacity(&self) -> Capacity {
+    /// The connections that fit, with room to spare, beside so many children.
+    pub fn capacity(&self, children: usize) -> Capacity {
+        let children = u64::try_from(children).unwrap_or(u64::MAX);
+        let spare =
+            SPARE_DESCRIPTORS.saturating_add(children.saturating_mul(DESCRIPTORS_PER_CHILD));
         let threads = |count: u64| count.saturating_sub(count / SPARE_PART + SPARE_THREADS);
         let bounds = [
             (
@@ -77,7 +82,7 @@ impl Machine {
             (
                 "RLIMIT_NOFILE",
                 self.descriptors,
-                self.descriptors.unwrap_or(0).saturating_sub(SPARE_DESCRIPTORS),
+                self.descriptors.unwrap_or(0).saturating_sub(spare),
             ),
         ];
         let narrowest = bounds
@@ -143,7 +148,7 @@ mod tests {
 
     #[track_caller]
     fn check(machine: Machine, connections: usize, narrowest: Option<(&'static str, u64)>) {
-        assert_eq!(machine.capacity(), Capacity { connections, narrowest });
+        assert_eq!(machine.capacity(0), Capacity { connections, narrowest });
     }
 
     #[test]
@@ -153,6 +158,8 @@ mod tests {
         check(usual, 14_079, Some(("vm.max_map_count", 65_530)));
         let few_files = Machine { descriptors: Some(1_024), ..usual };
         check(few_files, 512, Some(("RLIMIT_NOFILE", 1_024)));
+        assert_eq!(few_files.capacity(32).connections, 512 - 5 * 32);
+        assert_eq!(few_files.capacity(1_000).connections, 1);
         let container = Machine { pids: Some(512), ..usual };
         check(container, 192, Some(("pids.max", 512)));
         let tiny = Machine { pids: Some(64), ..usual };
@@ -161,7 +168,7 @@ mod tests {
 
     #[test]
     fn this_machine_can_be_read_and_explains_itself() {
-        let capacity = Machine::read().capacity();
+        let capacity = Machine::read().capacity(32);
         assert!(capacity.connections >= 1);
         let (name, size) = capacity.narrowest.unwrap();
         let text = capacity.to_string();

@@ -13,6 +13,7 @@ use crossbeam_channel::{Sender, bounded};
 use crate::base::close_reason::CloseReason;
 use crate::base::limits::GATHER_GRACE;
 use crate::hub::input::Input;
+use crate::shell::children::ChildrenThread;
 use crate::shell::clock;
 use crate::shell::hub_thread::Inbound;
 use crate::shell::registry::Registry;
@@ -38,6 +39,7 @@ impl Ending {
     pub fn start(
         inbox: Sender<Inbound>,
         registry: Arc<Registry>,
+        children: ChildrenThread,
         gathered: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let (steps, asked) = bounded(STEPS_MAX);
@@ -49,7 +51,7 @@ impl Ending {
                         let _gone = inbox.send(Inbound::Input(Input::StopRequested { reason }));
                     }
                     Step::Gather(store) => {
-                        gather(&registry, store);
+                        gather(&registry, children, store);
                         return gathered();
                     }
                 }
@@ -63,17 +65,19 @@ impl Ending {
         let _once = self.steps.try_send(Step::Ask(reason));
     }
 
-    /// Gathers what the hub has left: connections and the store. Never waits.
+    /// Gathers what the hub has left: connections, children and the store. Never waits.
     pub fn gather(&self, store: StoreHandle) {
         let _once = self.steps.try_send(Step::Gather(store));
     }
 }
 
-fn gather(registry: &Registry, store: StoreHandle) {
+fn gather(registry: &Registry, children: ChildrenThread, store: StoreHandle) {
     // Those that the hub never heard of: they had not come as far as `connect`.
     registry.close_all(&CloseReason::ServerStopping);
     if !registry.join_all(clock::instant() + GATHER_GRACE) {
         log::warn!("{} connections did not end within the grace", registry.len());
     }
+    // The hub thread's side went with it, so this one is ending by itself.
+    children.join();
     store.stop();
 }

@@ -5,7 +5,7 @@
 //! the sockets; commits and deadlines go on.
 //! It never parses, encodes, verifies, encrypts or touches a disk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::hub::Hub;
 use crate::hub::effect::Effect;
 use crate::hub::input::Input;
 use crate::shell::budget::Permit;
+use crate::shell::children::{Children, NotTaken};
 use crate::shell::clock;
 use crate::shell::diagnostics;
 use crate::shell::fanout::Job;
@@ -52,23 +53,26 @@ pub struct HubThread {
     reports: Receiver<Input>,
     fanout: Sender<Vec<Job>>,
     store: StoreHandle,
+    children: Children,
     readiness: Arc<Readiness>,
     /// The peers that have asked to connect and are not gone.
     peers: HashMap<ConnId, Arc<Peer>>,
 }
 
 impl HubThread {
-    /// Takes `inbox` from connection threads and signals, `reports` from the store; gives jobs to
-    /// `fanout` and commits to `store`; shows in `readiness` what HTTP tells.
+    /// Takes `inbox` from connection threads, signals and children, `reports` from the store; gives
+    /// jobs to `fanout`, commits to `store` and orders to `children`; shows in `readiness` what
+    /// HTTP tells.
     pub fn new(
         hub: Hub,
         inbox: Receiver<Inbound>,
         reports: Receiver<Input>,
         fanout: Sender<Vec<Job>>,
         store: StoreHandle,
+        children: Children,
         readiness: Arc<Readiness>,
     ) -> Self {
-        Self { hub, inbox, reports, fanout, store, readiness, peers: HashMap::new() }
+        Self { hub, inbox, reports, fanout, store, children, readiness, peers: HashMap::new() }
     }
 
     /// Starts the thread. `ended` is called on it at its end: with the store once the hub says that
@@ -175,8 +179,9 @@ impl HubThread {
         jobs: &mut Vec<Job>,
         stopped: &mut bool,
     ) {
-        let mut next = Some(input);
-        while let Some(input) = next.take() {
+        // What an effect is answered with at once is applied before anything else.
+        let mut next = VecDeque::from([input]);
+        while let Some(input) = next.pop_front() {
             let gone = match &input {
                 Input::Closed { conn, .. } => Some(*conn),
                 _ => None,
@@ -185,8 +190,15 @@ impl HubThread {
             self.readiness.progressed();
             for effect in effects.drain(..) {
                 match effect {
-                    Effect::MeasureSilence(conns) => next = Some(measure(&self.peers, &conns)),
+                    Effect::MeasureSilence(conns) => next.push_back(measure(&self.peers, &conns)),
                     Effect::Stopped => *stopped = true,
+                    Effect::Child(order) => match self.children.order(order) {
+                        Ok(()) => {}
+                        Err(NotTaken::Busy(news)) => next.push_back(Input::Child(Box::new(news))),
+                        Err(NotTaken::Full) => {
+                            unreachable!("the hub bounds its places, and the orders of each")
+                        }
+                    },
                     effect => perform(effect, &self.peers, &self.store, &self.readiness, jobs),
                 }
             }
@@ -248,8 +260,7 @@ fn perform(
             diagnostics::diagnose(&diagnostic);
             None
         }
-        Effect::Child(_) => None,
-        Effect::MeasureSilence(_) | Effect::Stopped => {
+        Effect::Child(_) | Effect::MeasureSilence(_) | Effect::Stopped => {
             unreachable!("handled by the hub thread itself")
         }
     };

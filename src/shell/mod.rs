@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod budget;
 pub mod capacity;
+pub mod children;
 pub mod clock;
 pub mod connection;
 pub mod console;
@@ -16,6 +17,7 @@ pub mod flusher;
 pub mod hub_thread;
 pub mod link;
 pub mod listener;
+pub mod own_process;
 pub mod peer;
 pub mod readiness;
 pub mod refusals;
