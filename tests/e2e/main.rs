@@ -33,5 +33,6 @@ mod readme;
 mod refusals;
 mod sessions;
 mod slow_peer;
+mod spawn;
 mod stop;
 mod stuck_output;

@@ -1,0 +1,429 @@
+//! Real programs that the gateway starts: how many at a time, what each that misbehaves comes to,
+//! and that none outlives its gateway, however that ends.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::kit::{
+    Client, Device, Gateway, Heard, PATIENCE, Rng, TempDir, eventually, number_from_env,
+};
+
+const SPAWN: &str = "[gateway.spawn]\nallowedCommands = [\"*\"]\nallowedDirs = [\"/\"]\n\
+                     leftoverGraceSeconds = 1\n";
+
+/// How many terminal statuses there are.
+const ENDED: [&str; 5] = ["completed", "failed", "cancelled", "timeout", "lost"];
+
+fn gateway() -> Gateway {
+    Gateway::setup().config(SPAWN).start()
+}
+
+fn sh(script: &str) -> Value {
+    json!({ "command": "sh", "args": ["-c", script] })
+}
+
+/// Starts a program; the answer, which must be one.
+#[track_caller]
+fn start(operator: &mut Client, params: Value) -> Value {
+    operator.ask("spawn", params)
+}
+
+/// The one terminal event of a spawn.
+#[track_caller]
+fn end_of(operator: &mut Client, spawn: &Value) -> Value {
+    loop {
+        let event = operator.event("spawn_result")["payload"].clone();
+        if event["spawnId"] == spawn["spawnId"] && is_terminal(&event) {
+            return event;
+        }
+    }
+}
+
+fn is_terminal(shown: &Value) -> bool {
+    ENDED.contains(&shown["status"].as_str().unwrap())
+}
+
+/// A spawn in the answer to `spawn.list`.
+#[track_caller]
+fn shown_in(list: &Value, spawn: &Value) -> Value {
+    let mut listed = list["spawns"].as_array().unwrap().iter();
+    let shown = listed.find(|shown| shown["spawnId"] == spawn["spawnId"]);
+    shown.unwrap_or_else(|| panic!("{spawn} is not in {list}")).clone()
+}
+
+#[track_caller]
+fn cancel(operator: &mut Client, spawn: &Value, grace_ms: u64) {
+    operator.ask("spawn.cancel", json!({ "id": spawn["spawnId"], "graceMs": grace_ms }));
+}
+
+/// The messages of a spawn's log.
+#[track_caller]
+fn logs_of(operator: &mut Client, spawn: &Value) -> Vec<String> {
+    let mut messages = Vec::new();
+    let mut cursor = 0;
+    loop {
+        let id = &spawn["spawnId"];
+        let params = json!({ "id": id, "cursor": cursor, "limit": 5_000, "maxBytes": 1_000_000 });
+        let page = operator.ask("spawn.logs", params);
+        let entries = page["entries"].as_array().unwrap().iter();
+        messages.extend(entries.map(|entry| entry["message"].as_str().unwrap().to_owned()));
+        if page["truncated"] == false {
+            return messages;
+        }
+        cursor = page["cursor"].as_u64().unwrap();
+    }
+}
+
+/// The processes, zombies among them, that were started with this variable.
+fn processes_with(variable: &str) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let has_it = |pid: &u32| {
+        fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|environ| environ.split(|b| *b == 0).any(|v| v == variable.as_bytes()))
+    };
+    pids.filter(has_it).collect()
+}
+
+/// A variable that marks what one test started.
+fn mark(rng: &mut Rng) -> (String, String) {
+    let value = format!("{}-{}", std::process::id(), rng.between(0, u64::from(u32::MAX)));
+    (format!("E2E_MARK={value}"), value)
+}
+
+fn children_of(pid: u32) -> Vec<String> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let stats = entries.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    let parent = |stat: &String| stat.rsplit_once(") ")?.1.split(' ').nth(1).map(str::to_owned);
+    stats.filter(|stat| parent(stat).as_deref() == Some(&pid.to_string())).collect()
+}
+
+#[test]
+fn two_hundred_spawns_at_once_all_end_and_no_more_run_at_a_time_than_may() {
+    const SPAWNS: usize = 200;
+    let gateway = gateway();
+    let mut operator = gateway.operator();
+    let ids: Vec<_> = (0..SPAWNS)
+        .map(|number| operator.send_request("spawn", sh(&format!("echo {number}; sleep 0.05"))))
+        .collect();
+    let (mut running, mut most, mut ended) = (0, 0, HashMap::new());
+    while ended.len() < SPAWNS {
+        let event = operator.event("spawn_result")["payload"].clone();
+        let id = event["id"].as_str().unwrap().to_owned();
+        if event["status"] == "running" {
+            running += 1;
+            most = most.max(running);
+        } else if is_terminal(&event) {
+            assert_eq!(event["status"], "completed", "{event}");
+            running -= 1;
+            assert!(ended.insert(id, event.clone()).is_none(), "ended twice: {event}");
+        }
+    }
+    assert!(most <= 32, "{most} ran at a time");
+    assert!(most > 4, "only {most} ran at a time");
+    for (number, id) in ids.iter().enumerate() {
+        let answer = operator.response(id);
+        assert_eq!(answer["ok"], true, "{answer}");
+        let logs = logs_of(&mut operator, &ended[id]);
+        assert!(logs.contains(&number.to_string()), "{id} said {logs:?}");
+    }
+    eventually("no child is left, not even as a zombie", PATIENCE, || {
+        children_of(gateway.pid()).is_empty().then_some(())
+    });
+}
+
+#[test]
+fn programs_that_do_not_want_to_end_do() {
+    let gateway = gateway();
+    let mut operator = gateway.operator();
+    let mut rng = Rng::announced();
+    for (script, is_cancelled, status, result) in [
+        ("exit 3", false, "failed", json!({ "exitCode": 3 })),
+        ("kill -SEGV $$", false, "failed", json!({ "signal": "SIGSEGV" })),
+        // Ignores TERM, in all of its group.
+        (
+            "trap '' TERM; while :; do sleep 1; done",
+            true,
+            "cancelled",
+            json!({ "signal": "SIGKILL" }),
+        ),
+        // Closes its pipes and lives on.
+        (
+            "exec >&- 2>&-; while :; do sleep 1000; done",
+            true,
+            "cancelled",
+            json!({ "signal": "SIGTERM" }),
+        ),
+        // Forks twice and exits.
+        ("(sh -c 'sleep 1000 & sleep 1000' &)", false, "completed", json!({ "exitCode": 0 })),
+        // What it leaves ignores TERM, in a session of its own, holding the pipes.
+        (
+            "setsid sh -c 'trap \"\" TERM; while :; do sleep 1000; done' & sleep 0.2",
+            false,
+            "completed",
+            json!({ "exitCode": 0 }),
+        ),
+    ] {
+        let (variable, value) = mark(&mut rng);
+        let mut params = sh(script);
+        params["env"] = json!({ "E2E_MARK": value });
+        let spawn = start(&mut operator, params);
+        assert_eq!(spawn["status"], "running", "{spawn}");
+        if is_cancelled {
+            eventually("the script has begun", PATIENCE, || {
+                (processes_with(&variable).len() >= 2).then_some(())
+            });
+            cancel(&mut operator, &spawn, 300);
+        }
+        let end = end_of(&mut operator, &spawn);
+        assert_eq!((&end["status"], &end["result"]), (&json!(status), &result), "{script}: {end}");
+        assert_eq!(processes_with(&variable), [0_u32; 0], "{script}");
+    }
+    operator.forget_events();
+    assert_eq!(children_of(gateway.pid()), [""; 0]);
+}
+
+#[test]
+fn a_program_that_runs_too_long_is_ended() {
+    let gateway = gateway();
+    let mut operator = gateway.operator();
+    let mut params = sh("exec sleep 1000");
+    params["timeoutMs"] = json!(200);
+    let spawn = start(&mut operator, params);
+    let end = end_of(&mut operator, &spawn);
+    assert_eq!((&end["status"], &end["result"]["signal"]), (&json!("timeout"), &json!("SIGTERM")));
+}
+
+#[test]
+fn what_cannot_be_started_says_why_and_has_its_end() {
+    let dir = TempDir::new();
+    let file = dir.write("not-executable", "text");
+    let file = file.to_str().unwrap();
+    let config = format!(
+        "[gateway.spawn]\nallowedCommands = [\"sh\", \"/etc\", {file:?}, \"no-such\"]\n\
+         allowedDirs = [{:?}]\n",
+        dir.path()
+    );
+    let gateway = Gateway::setup().config(&config).start();
+    let mut operator = gateway.operator();
+    for (command, why) in [
+        ("no-such", "no-such is not found in the gateway's PATH"),
+        ("/etc", "/etc is a directory"),
+        (file, "not-executable is not executable"),
+    ] {
+        let answer = start(&mut operator, json!({ "command": command }));
+        assert_eq!((&answer["status"], &answer["pid"]), (&json!("failed"), &Value::Null));
+        assert!(answer["error"].as_str().unwrap().contains(why), "{answer}");
+        let end = end_of(&mut operator, &answer);
+        assert_eq!((&end["status"], &end["pid"]), (&json!("failed"), &Value::Null), "{end}");
+    }
+    let missing = dir.path().join("missing");
+    let answer = start(&mut operator, json!({ "command": "sh", "cwd": missing }));
+    assert!(answer["error"].as_str().unwrap().contains("cannot be used"), "{answer}");
+
+    for (params, rule) in [
+        (json!({ "command": "/bin/ls" }), "gateway.spawn.allowedCommands"),
+        (json!({ "command": "sh", "cwd": "/usr" }), "gateway.spawn.allowedDirs"),
+    ] {
+        let error = operator.ask_in_vain("spawn", params);
+        assert!(error["message"].as_str().unwrap().contains(rule), "{error}");
+    }
+}
+
+#[test]
+fn a_program_gets_its_stdin_directory_environment_and_credential() {
+    let gateway = gateway();
+    let mut operator = gateway.operator();
+    let script = "cat; pwd; echo \"$GREETING $OPENCLAW_SESSION\"; echo \"$OPENCLAW_GATEWAY_URL\"; \
+                  test -n \"$OPENCLAW_AGENT_TOKEN\" && test -z \"$OPENCLAW_GATEWAY_TOKEN\" && echo ok";
+    let mut params = sh(script);
+    params["stdin"] = json!("from stdin\n");
+    params["cwd"] = json!("/");
+    params["env"] = json!({ "GREETING": "hello" });
+    params["session"] = json!("agent1:chat");
+    let spawn = start(&mut operator, params);
+    assert_eq!(end_of(&mut operator, &spawn)["status"], "completed");
+    let url = format!("ws://{}", gateway.address());
+    let logs = logs_of(&mut operator, &spawn);
+    assert_eq!(logs, ["from stdin", "/", "hello agent1:chat", &url, "ok"]);
+}
+
+#[test]
+fn a_program_runs_as_another_user_where_that_is_configured() {
+    let is_root = rustix::process::geteuid().is_root();
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    if !is_root || !passwd.contains("\nnobody:") {
+        skip!("a_program_runs_as_another_user", "needs root and a user `nobody`");
+    }
+    let gateway = Gateway::setup().config(&format!("{SPAWN}runAs = \"nobody\"\n")).start();
+    let mut operator = gateway.operator();
+    let script = "id -un; echo $USER; grep -E '^Cap(Inh|Prm|Eff|Amb)' /proc/self/status | cut -f2; \
+                  grep Groups /proc/self/status; exec sleep 1000";
+    let mut params = sh(script);
+    params["cwd"] = json!("/");
+    let spawn = start(&mut operator, params);
+    let logs = eventually("it has said everything", PATIENCE, || {
+        let logs = logs_of(&mut operator, &spawn);
+        (logs.len() == 7).then_some(logs)
+    });
+    assert_eq!(logs[..2], ["nobody", "nobody"]);
+    assert!(logs[2..6].iter().all(|set| set == "0000000000000000"), "{logs:?}");
+    assert!(!logs[6].split_whitespace().any(|group| group == "0"), "{logs:?}");
+    cancel(&mut operator, &spawn, 5_000);
+    assert_eq!(end_of(&mut operator, &spawn)["result"]["signal"], "SIGTERM");
+}
+
+#[test]
+fn a_stop_ends_every_program_and_records_it() {
+    let mut rng = Rng::announced();
+    let (variable, value) = mark(&mut rng);
+    let mut gateway = gateway();
+    let mut operator = gateway.operator();
+    let scripts =
+        ["sleep 1000", "trap '' TERM; while :; do sleep 1; done", "setsid sleep 1000 & exit 0"];
+    let spawns: Vec<_> = scripts
+        .iter()
+        .map(|script| {
+            let mut params = sh(script);
+            params["env"] = json!({ "E2E_MARK": value });
+            start(&mut operator, params)
+        })
+        .collect();
+    gateway.terminate();
+    assert_eq!(gateway.exit_status(PATIENCE).code(), Some(0));
+    assert_eq!(processes_with(&variable), [0_u32; 0]);
+
+    gateway.start_again();
+    let list = gateway.operator().ask("spawn.list", Value::Null);
+    let ends: Vec<_> = spawns.iter().map(|spawn| shown_in(&list, spawn)).collect();
+    assert_eq!(ends[0]["status"], "cancelled", "{ends:?}");
+    assert_eq!(ends[1]["result"]["signal"], "SIGKILL", "{ends:?}");
+    assert!(is_terminal(&ends[2]), "{ends:?}");
+}
+
+#[test]
+fn a_second_signal_leaves_no_program_behind() {
+    let mut rng = Rng::announced();
+    let (variable, value) = mark(&mut rng);
+    let mut gateway = gateway();
+    let mut operator = gateway.operator();
+    let mut params = sh("trap '' TERM HUP INT; while :; do read line < /dev/zero; done");
+    params["env"] = json!({ "E2E_MARK": value });
+    start(&mut operator, params);
+    gateway.terminate();
+    operator.event("shutdown");
+    gateway.terminate();
+    assert_eq!(gateway.exit_status(PATIENCE).code(), Some(1));
+    eventually("the program has ended", PATIENCE, || {
+        processes_with(&variable).is_empty().then_some(())
+    });
+}
+
+#[test]
+fn kill_9_at_any_moment_leaves_no_program_running_and_none_unaccounted() {
+    const SPAWNS: usize = 20;
+    let rounds = number_from_env("OPENCLAW_SPAWN_CRASH_ROUNDS", 8);
+    let mut rng = Rng::announced();
+    let mut gateway = gateway();
+    let (mut known_before, mut most_launched) = (0, 0);
+    for round in 0..rounds {
+        let (variable, value) = mark(&mut rng);
+        let mut operator = gateway.operator();
+        let ids: Vec<_> = (0..SPAWNS)
+            .map(|_| {
+                let mut params = sh("sleep 1000 & setsid sleep 1000 & exec sleep 1000");
+                params["env"] = json!({ "E2E_MARK": value });
+                operator.send_request("spawn", params)
+            })
+            .collect();
+        // Some before the first launch, some between fork and go, some with all running.
+        std::thread::sleep(Duration::from_millis(rng.between(0, 1_500)));
+        let launched = processes_with(&variable).len();
+        gateway.kill_9();
+        while !matches!(operator.ended(), Heard::Closed(..) | Heard::Gone(_)) {}
+        let answered: Vec<_> = ids
+            .iter()
+            .filter(|id| operator.was_answered(id))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|id| operator.response(id)["payload"].clone())
+            .collect();
+
+        gateway.start_again();
+        let mut operator = gateway.operator();
+        let list = eventually("every spawn has ended", PATIENCE, || {
+            let list = operator.ask("spawn.list", Value::Null);
+            list["spawns"].as_array().unwrap().iter().all(is_terminal).then_some(list)
+        });
+        answered.iter().for_each(|spawn| drop(shown_in(&list, spawn)));
+        assert_eq!(processes_with(&variable), [0_u32; 0], "round {round}");
+        let known = list["spawns"].as_array().unwrap().len();
+        let (new, answered) = (known - known_before, answered.len());
+        assert!(new >= answered && new <= SPAWNS, "{new} of {SPAWNS} are known");
+        eprintln!("round {round}: {launched} processes, {answered} answered, {new} recorded");
+        known_before = known;
+        most_launched = most_launched.max(launched);
+    }
+    assert!(most_launched > 0, "nothing ever ran: the test tests nothing");
+}
+
+/// How long a ping takes, at the 99th of 100.
+fn ping_p99(operator: &mut Client) -> Duration {
+    let mut times: Vec<_> = (0..500)
+        .map(|_| {
+            let began = Instant::now();
+            operator.ask("ping", Value::Null);
+            operator.forget_events();
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[times.len() * 99 / 100]
+}
+
+#[test]
+fn a_flood_on_both_pipes_is_not_felt_by_other_peers() {
+    let gateway = gateway();
+    // One that does not receive the output itself, of which a megabyte a second is let through.
+    let mut peer = gateway.agent("agent1", &Device::new());
+    let mut operator = gateway.operator();
+    ping_p99(&mut peer);
+    let idle = ping_p99(&mut peer);
+    let flood = "yes 0123456789012345678901234567890123456789 | head -c 100000000";
+    let began = Instant::now();
+    let spawn = start(&mut operator, sh(&format!("({flood} >&2) & {flood}; wait")));
+    let flooded = ping_p99(&mut peer);
+    // The operator itself does not read meanwhile, and may miss the event.
+    let end = eventually("the flood is over", 6 * PATIENCE, || {
+        let list = gateway.operator().ask("spawn.list", Value::Null);
+        Some(shown_in(&list, &spawn)).filter(is_terminal)
+    });
+    let took = began.elapsed();
+    assert_eq!(end["status"], "completed", "{end}");
+    let logs = logs_of(&mut operator, &spawn);
+    assert!(logs.iter().any(|line| line.starts_with("suppressed ")), "{:?}", logs.last());
+    let ratio = flooded.as_secs_f64() / idle.as_secs_f64();
+    eprintln!(
+        "ping p99: idle {idle:?}, in a flood of 200 MB ({took:?}) {flooded:?}, ratio {ratio:.1}"
+    );
+    assert!(flooded < Duration::from_secs(2), "{flooded:?}");
+}
+
+#[test]
+fn a_program_of_the_same_user_cannot_read_the_gateways_memory_or_environment() {
+    if rustix::process::geteuid().is_root() {
+        skip!(
+            "a_program_of_the_same_user_cannot_read_the_gateways_memory",
+            "root reads everything"
+        );
+    }
+    let gateway = gateway();
+    let mut operator = gateway.operator();
+    let spawn = start(&mut operator, sh("cat /proc/$PPID/environ /proc/$PPID/mem > /dev/null"));
+    assert_eq!(end_of(&mut operator, &spawn)["status"], "failed");
+    let logs = logs_of(&mut operator, &spawn);
+    assert!(logs.iter().all(|line| line.contains("Permission denied")), "{logs:?}");
+}
