@@ -125,7 +125,7 @@ fn become_program(
     if let Some(name) = instructions.run_as.take() {
         become_user(&name, &mut instructions)?;
     }
-    drop_ambient().map_err(sentence("cannot drop capabilities"))?;
+    drop_inheritable().map_err(sentence("cannot drop capabilities"))?;
     // Changing the user has cleared it.
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| format!("cannot tie it to the gateway: {error}"))?;
@@ -227,12 +227,15 @@ fn become_user(name: &str, instructions: &mut Instructions) -> Result<(), String
 
 /// A service manager may give the gateway capabilities to change users with. Programs would inherit
 /// those, and be as good as root.
-fn drop_ambient() -> io::Result<()> {
+fn drop_inheritable() -> io::Result<()> {
     match clear_ambient_capability_set() {
         // A kernel without them.
-        Ok(()) | Err(Errno::INVAL) => Ok(()),
-        Err(error) => Err(error.into()),
+        Ok(()) | Err(Errno::INVAL) => {}
+        Err(error) => return Err(error.into()),
     }
+    let held = capabilities(None)?;
+    let inheritable = CapabilitySet::empty();
+    Ok(set_capabilities(None, CapabilitySets { inheritable, ..held })?)
 }
 
 /// Enters the directory that was found, as the user that the program runs as, and only if no part
