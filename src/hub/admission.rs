@@ -241,7 +241,7 @@ impl Hub {
         let grant = Grant {
             role: token.role,
             scopes: connect.scopes.map_or(may, |scopes| grantable(scopes, may)),
-            agent: device.agent.clone(),
+            agent: borne_name(device),
             device: Some(device.id.clone()),
             user: device.user.clone(),
             is_owner: false,
@@ -310,7 +310,7 @@ impl Hub {
         let grant = Grant {
             role: device.role,
             scopes: grantable(scopes, device.scopes),
-            agent: device.agent.clone(),
+            agent: borne_name(device),
             device: Some(device.id.clone()),
             user: device.user.clone(),
             is_owner: false,
@@ -452,4 +452,9 @@ pub(super) fn asked_or_default(connect: &Connect) -> ScopeSet {
         Role::Operator => ScopeSet::READ,
         Role::Agent => ScopeSet::NONE,
     })
+}
+
+/// An agent's name. A device that has become an operator keeps it for itself, and is no agent.
+fn borne_name(device: &DeviceRecord) -> Option<AgentName> {
+    device.agent.clone().filter(|_| device.role == Role::Agent)
 }

@@ -10,39 +10,46 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::base::ids::{ConnId, Cursor, RequestId};
+use crate::base::ids::{ConnId, Cursor, RequestId, SessionKey};
 use crate::base::limits::{IDEMPOTENT_ANSWER_TTL, IDEMPOTENT_ANSWERS_MAX};
 use crate::base::time::Moment;
 use crate::hub::records::{AnswerKey, AnswerRecord};
-use crate::protocol::reply::Reply;
 
-/// What a report is answered with, kept as small as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a report is answered with, kept as small as it is. `Hub::reply_of` makes it whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// A bare `ok`.
     Done,
     /// The cursors of a `logs.append`.
     Appended { first: Cursor, last: Cursor },
+    /// A session that was changed, to be shown as it is when the answer is given.
+    SessionChanged(SessionKey),
+    /// A session that is gone, and whether there was one.
+    SessionDeleted { key: SessionKey, deleted: bool },
 }
 
 impl Answer {
-    pub(super) fn reply(self) -> Reply {
-        match self {
-            Self::Done => Reply::Empty,
-            Self::Appended { first, last } => Reply::LogsAppended { first, last },
-        }
-    }
-
-    fn to_json(self) -> Value {
+    fn to_json(&self) -> Value {
         match self {
             Self::Done => json!({ "done": true }),
             Self::Appended { first, last } => json!({ "first": first.0, "last": last.0 }),
+            Self::SessionChanged(key) => json!({ "changed": key.as_str() }),
+            Self::SessionDeleted { key, deleted } => {
+                json!({ "session": key.as_str(), "deleted": deleted })
+            }
         }
     }
 
     fn from_json(value: &Value) -> Option<Self> {
         if value.get("done").is_some() {
             return Some(Self::Done);
+        }
+        let session = |name: &str| value.get(name)?.as_str().map(SessionKey::new);
+        if let Some(key) = session("changed") {
+            return Some(Self::SessionChanged(key));
+        }
+        if let Some(key) = session("session") {
+            return Some(Self::SessionDeleted { key, deleted: value.get("deleted")?.as_bool()? });
         }
         let cursor = |name: &str| value.get(name)?.as_u64().map(Cursor);
         Some(Self::Appended { first: cursor("first")?, last: cursor("last")? })
@@ -118,7 +125,9 @@ impl Answers {
                 if entry.params_hash != *params_hash {
                     return Known::Conflict;
                 }
-                let Some(waiting) = &mut entry.waiting else { return Known::Done(entry.answer) };
+                let Some(waiting) = &mut entry.waiting else {
+                    return Known::Done(entry.answer.clone());
+                };
                 // Bounded by the requests that its connection may have in progress.
                 waiting.push(asker.clone());
                 Known::InProgress
@@ -142,16 +151,17 @@ impl Answers {
         answer: Answer,
     ) -> AnswerRecord {
         let until = now.after(IDEMPOTENT_ANSWER_TTL);
+        let json = answer.to_json();
         let entry = Entry { params_hash, answer, waiting: Some(vec![asker]), forget_at: until.at };
         self.by_key.insert(key.clone(), entry);
         self.order.push_back((until.at, key.clone()));
-        AnswerRecord { key, params_hash, answer: answer.to_json(), expires_at_ms: until.unix_ms }
+        AnswerRecord { key, params_hash, answer: json, expires_at_ms: until.unix_ms }
     }
 
     /// The answer is on disk: everyone who waits gets it.
     pub(super) fn stored(&mut self, key: &AnswerKey) -> Option<(Answer, Vec<Asker>)> {
         let entry = self.by_key.get_mut(key)?;
-        Some((entry.answer, entry.waiting.take()?))
+        Some((entry.answer.clone(), entry.waiting.take()?))
     }
 
     /// The answer did not become durable: the key is free again, and everyone who waits is told.
@@ -219,7 +229,7 @@ mod tests {
         let answer = Answer::Appended { first: Cursor(1), last: Cursor(1) };
         let mut answers = Answers::default();
         for number in 0..IDEMPOTENT_ANSWERS_MAX {
-            answers.begin(now, key(number), [0; 32], asker(), answer);
+            answers.begin(now, key(number), [0; 32], asker(), answer.clone());
             answers.stored(&key(number));
         }
         let new = key(IDEMPOTENT_ANSWERS_MAX);

@@ -33,7 +33,8 @@ impl Hub {
                 Waiter::Answer(key) => {
                     let Some((answer, askers)) = self.answers.stored(&key) else { continue };
                     for (conn, id) in askers {
-                        self.respond(conn, id, Ok(answer.reply()), effects);
+                        let reply = self.reply_of(now, answer.clone());
+                        self.respond(conn, id, reply, effects);
                     }
                 }
                 Waiter::Admission(admission) if self.is_unstored(&admission) => {
@@ -146,7 +147,7 @@ impl Hub {
             device.state == DeviceState::Approved
                 && admission.key.is_none_or(|key| key == device.public_key)
                 && device.role == grant.role
-                && device.agent == grant.agent
+                && (grant.agent.is_none() || device.agent == grant.agent)
                 && device.scopes.contains(grant.scopes)
                 && token_lives
         });

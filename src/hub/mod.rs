@@ -220,8 +220,8 @@ impl Hub {
             Request::AgentStatus(report) => self.agent_status(now, conn, id, report, effects),
             Request::EventsPublish(event) => self.events_publish(now, conn, id, event, effects),
             Request::SessionsPatch(patch) => self.sessions_patch(now, conn, id, *patch, effects),
-            Request::SessionsReset(key) => self.sessions_reset(now, conn, id, &key, effects),
-            Request::SessionsDelete(key) => self.sessions_delete(conn, id, key, effects),
+            Request::SessionsReset(named) => self.sessions_reset(now, conn, id, named, effects),
+            Request::SessionsDelete(named) => self.sessions_delete(now, conn, id, named, effects),
             Request::LogsSubscribe(filter) => {
                 effects.push(Effect::Narrow { conn, filter });
                 self.respond(conn, id, Ok(Reply::Empty), effects);

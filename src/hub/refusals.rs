@@ -9,11 +9,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::base::close_reason::CloseReason;
-use crate::base::limits::STORE_RETRY_AFTER;
+use crate::base::ids::SessionKey;
+use crate::base::limits::{ECHO_CHARS_MAX, STORE_RETRY_AFTER};
 use crate::base::time::millis;
-
 use crate::protocol::error::{ErrorCode, ProtocolError};
 use crate::protocol::refusal::Refusal;
+use crate::protocol::safe_text::echo;
 
 /// What an admission that must be durable is refused with while the store fails. Close 1013.
 pub(super) fn store_failing() -> Refusal {
@@ -62,4 +63,10 @@ pub(super) fn stopping(retry_after: Duration) -> Refusal {
 pub(super) fn request_while_stopping(retry_after: Duration) -> ProtocolError {
     ProtocolError::new(ErrorCode::Unavailable, "the gateway is stopping; retry when it is back")
         .retry_after(millis(retry_after))
+}
+
+/// What is said of a session that is not there.
+pub(super) fn no_such_session(key: &SessionKey) -> Box<ProtocolError> {
+    let key = echo(key.as_str(), ECHO_CHARS_MAX);
+    Box::new(ProtocolError::new(ErrorCode::NotFound, format!("no such session: {key}")))
 }

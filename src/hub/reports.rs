@@ -13,6 +13,7 @@ use crate::hub::effect::Effect;
 use crate::hub::records::AnswerKey;
 use crate::hub::{Hub, refusals};
 use crate::protocol::error::{ErrorCode, ProtocolError};
+use crate::protocol::reply::Reply;
 use crate::protocol::request::Idempotency;
 
 /// Who asked for what.
@@ -36,11 +37,10 @@ impl Hub {
     ) {
         let Asked { conn, id, method } = asked;
         let Some(idempotency) = idempotency else {
-            match execute(self, effects) {
-                Ok(answer) => {
-                    self.commits.wait(Waiter::Report { conn, id, reply: Box::new(answer.reply()) })
-                }
-                Err(error) => self.respond(conn, id, Err(Box::new(error)), effects),
+            let done = execute(self, effects).map_err(Box::new);
+            match done.and_then(|answer| self.reply_of(now, answer)) {
+                Ok(reply) => self.commits.wait(Waiter::Report { conn, id, reply: Box::new(reply) }),
+                Err(error) => self.respond(conn, id, Err(error), effects),
             }
             return;
         };
@@ -52,18 +52,21 @@ impl Hub {
         };
         let hash = idempotency.params_hash;
         let asker = (conn, id.clone());
-        let result = match self.answers.look_up(now.at, &key, &hash, &asker) {
+        let error = match self.answers.look_up(now.at, &key, &hash, &asker) {
             Known::InProgress => return,
-            Known::Done(answer) => Ok(answer.reply()),
-            Known::Conflict => Err(ProtocolError::new(
+            Known::Done(answer) => {
+                let reply = self.reply_of(now, answer);
+                return self.respond(conn, id, reply, effects);
+            }
+            Known::Conflict => ProtocolError::new(
                 ErrorCode::Conflict,
                 "this idempotencyKey was used with other params",
-            )),
-            Known::Full(retry_after) => Err(ProtocolError::new(
+            ),
+            Known::Full(retry_after) => ProtocolError::new(
                 ErrorCode::ResourceExhausted,
                 "too many idempotency keys are remembered",
             )
-            .retry_after(millis(retry_after))),
+            .retry_after(millis(retry_after)),
             Known::New => match self.writable(0).and_then(|()| execute(self, effects)) {
                 Ok(answer) => {
                     let record = self.answers.begin(now, key.clone(), hash, asker, answer);
@@ -71,10 +74,28 @@ impl Hub {
                     self.commits.wait(Waiter::Answer(key));
                     return;
                 }
-                Err(error) => Err(error),
+                Err(error) => error,
             },
         };
-        self.respond(conn, id, result.map_err(Box::new), effects);
+        self.respond(conn, id, Err(Box::new(error)), effects);
+    }
+
+    /// An answer as it is sent: a session is shown as it is now, or is not there any more.
+    pub(super) fn reply_of(
+        &self,
+        now: Moment,
+        answer: Answer,
+    ) -> Result<Reply, Box<ProtocolError>> {
+        Ok(match answer {
+            Answer::Done => Reply::Empty,
+            Answer::Appended { first, last } => Reply::LogsAppended { first, last },
+            Answer::SessionChanged(key) => {
+                let session =
+                    self.sessions.get(&key).ok_or_else(|| refusals::no_such_session(&key))?;
+                Reply::SessionChanged { session: session.clone(), now_ms: now.unix_ms }
+            }
+            Answer::SessionDeleted { key, deleted } => Reply::SessionDeleted { key, deleted },
+        })
     }
 
     /// Whether a change of so many bytes can be taken on now.

@@ -50,9 +50,9 @@ pub enum Request {
     /// `sessions.patch` and its aliases.
     SessionsPatch(Box<SessionsPatch>),
     /// `sessions.reset`
-    SessionsReset(SessionKey),
+    SessionsReset(SessionNamed),
     /// `sessions.delete`
-    SessionsDelete(SessionKey),
+    SessionsDelete(SessionNamed),
     /// What changes nothing.
     Read(Read),
 }
@@ -251,6 +251,17 @@ pub struct SessionsPatch {
     pub verbose: Option<Arc<str>>,
     /// Whether to show reasoning.
     pub reasoning: Option<Arc<str>>,
+    /// See [`Idempotency`].
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Parameters of `sessions.reset` and `sessions.delete`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionNamed {
+    /// Which session.
+    pub key: SessionKey,
+    /// See [`Idempotency`].
+    pub idempotency: Option<Idempotency>,
 }
 
 /// An `idempotencyKey` with what the same parameters look like.
@@ -332,10 +343,11 @@ impl Called<'_> {
                 let params = self.members(&sessions::USAGE)?;
                 return read(Read::SessionsUsage(sessions::read_agent(&params)?));
             }
-            Method::SessionsReset => Request::SessionsReset(self.key()?),
-            Method::SessionsDelete => Request::SessionsDelete(self.key()?),
+            Method::SessionsReset => Request::SessionsReset(self.named()?),
+            Method::SessionsDelete => Request::SessionsDelete(self.named()?),
             Method::SessionsPatch => {
-                let patch = sessions::read_patch(&self.members(&sessions::PATCH)?, self.name)?;
+                let (params, once) = self.report(&sessions::PATCH)?;
+                let patch = sessions::read_patch(&params, self.name, once)?;
                 Request::SessionsPatch(Box::new(patch))
             }
             Method::Status => Request::Status,
@@ -381,13 +393,19 @@ impl Called<'_> {
         session_key::required(&self.members(&sessions::KEY)?, None)
     }
 
+    /// The session that an operator changes.
+    fn named(&self) -> Result<SessionNamed, Invalid> {
+        let (params, idempotency) = self.report(&sessions::NAMED)?;
+        Ok(SessionNamed { key: session_key::required(&params, None)?, idempotency })
+    }
+
     /// The parameters of a report, with its idempotency key.
     fn report<const N: usize>(
         &self,
         names: &'static [&'static str; N],
     ) -> Result<(Object<'_, N>, Option<Idempotency>), Invalid> {
         let params = self.members(names)?;
-        let idempotency = idempotency(&params, self.json)?;
+        let idempotency = idempotency(&params, self.name, self.json)?;
         Ok((params, idempotency))
     }
 
@@ -403,6 +421,7 @@ impl Called<'_> {
 
 fn idempotency<const N: usize>(
     params: &Object<'_, N>,
+    called: &str,
     json: &str,
 ) -> Result<Option<Idempotency>, Invalid> {
     let Some(key) = params.string("idempotencyKey", IDEMPOTENCY_KEY_BYTES_MAX)? else {
@@ -411,6 +430,12 @@ fn idempotency<const N: usize>(
     if key.is_empty() {
         return Err(params.invalid("idempotencyKey", "must be a non-empty string"));
     }
-    let params_hash = Sha256::digest(json.as_bytes()).into();
+    let mut hash = Sha256::new();
+    // `level` means something else under each of these names, though the method is one.
+    if called.starts_with("session_set") {
+        hash.update(called.as_bytes());
+    }
+    hash.update(json.as_bytes());
+    let params_hash = hash.finalize().into();
     Ok(Some(Idempotency { key: key.into_owned(), params_hash }))
 }

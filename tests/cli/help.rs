@@ -56,16 +56,17 @@ fn help_of_call() {
     check(
         "call",
         &expect![[r#"
-        openclaw-gateway call: call a method and print the answer
+            openclaw-gateway call: call a method and print the answer
 
-        Usage: openclaw-gateway call METHOD [JSON] [OPTIONS]
+            Usage: openclaw-gateway call METHOD [JSON] [OPTIONS]
 
-        JSON is an object with the parameters; - reads it from standard input. The answer is indented on a
-        terminal and on one line in a pipe. docs/protocol.md lists the methods.
+            JSON is an object with the parameters; - reads it from standard input. The answer is indented on a
+            terminal and on one line in a pipe. Where the first answer says "accepted", the final one follows
+            it; --timeout is for each. docs/protocol.md lists the methods.
 
-          openclaw-gateway call status
-          openclaw-gateway call logs.tail '{"limit":3,"level":"warn"}'
-    "#]],
+              openclaw-gateway call status
+              openclaw-gateway call logs.tail '{"limit":3,"level":"warn"}'
+        "#]],
     );
 }
 

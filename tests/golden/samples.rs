@@ -93,7 +93,7 @@ pub(crate) fn presence() -> Arc<[PresenceEntry]> {
         scopes: ScopeSet::ADMIN,
         instance_id: Some("mc-1795346722362".to_owned()),
         agent: None,
-        rtt_micros: Some(431),
+        rtt_micros: None,
         connected: true,
         ts: NOW,
     };
@@ -113,6 +113,31 @@ pub(crate) fn presence() -> Arc<[PresenceEntry]> {
         ts: NOW,
     };
     Arc::new([operator, agent])
+}
+
+/// A request to be approved, as the event and the list show it.
+pub(crate) fn pairing_request() -> Value {
+    json!({
+        "requestId": "pair-1",
+        "deviceId": DEVICE,
+        "publicKey": captured()[0]["params"]["device"]["publicKey"],
+        "reason": "not-paired",
+        "role": "operator",
+        "scopes": ["operator.admin"],
+        "clientId": "openclaw-control-ui",
+        "displayName": "Mission Control",
+        "platform": "web",
+        "remoteIp": "10.0.0.9",
+        "ts": NOW,
+        "expiresAtMs": NOW + 300_000,
+    })
+}
+
+/// The same with the round trip, which only `system-presence` tells.
+fn presence_with_rtt() -> Arc<[PresenceEntry]> {
+    let mut entries = presence().to_vec();
+    entries[0].rtt_micros = Some(431);
+    entries.into()
 }
 
 pub(crate) fn hello() -> Hello {
@@ -154,9 +179,11 @@ pub(crate) fn events() -> Vec<Event> {
             to_cursor: Some(Cursor(122)),
             dropped: 22,
         }),
-        Event::Shutdown { reason: "SIGTERM".to_owned(), restart_expected_ms: None },
-        Event::PairRequested(json!({"requestId": "pair-1", "deviceId": DEVICE, "ts": NOW})),
-        Event::PairResolved(json!({"requestId": "pair-1", "decision": "approved", "ts": NOW})),
+        Event::Shutdown { reason: "service restart".to_owned(), restart_expected_ms: Some(5_000) },
+        Event::PairRequested(pairing_request()),
+        Event::PairResolved(json!({
+            "requestId": "pair-1", "deviceId": DEVICE, "decision": "approved", "ts": NOW,
+        })),
         Event::AgentStatus(Arc::new(agent_status("agent1", 7))),
         published(
             "notification",
@@ -220,7 +247,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
                 store_healthy: true,
             }),
         ),
-        ("presence-1", Reply::Presence(presence())),
+        ("presence-1", Reply::Presence(presence_with_rtt())),
         ("sessions-1", Reply::SessionsList(page)),
         ("session-1", Reply::SessionsGet { session: session_row.clone(), now_ms: NOW }),
         (
@@ -311,7 +338,15 @@ fn config_shown() -> ConfigShown {
         has_password: false,
         heartbeat_interval_seconds: 30,
         heartbeat_missed_max: 3,
-        limits: vec![("sessions", 10_000), ("snapshotSessions", 200)],
+        limits: vec![
+            ("messageBytes", 26_214_400),
+            ("backlogBytes", 4_194_304),
+            ("journalEntries", 100_000),
+            ("journalBytes", 33_554_432),
+            ("sessions", 10_000),
+            ("snapshotSessions", 200),
+            ("tickMilliseconds", 250),
+        ],
     }
 }
 
