@@ -102,13 +102,15 @@ pub(crate) struct Row {
     pub(crate) number: u32,
     pub(crate) title: &'static str,
     pub(crate) parts: Vec<Part>,
+    /// How often each contender is measured at most, for rows that take long.
+    pub(crate) runs_max: usize,
     /// Why it was not measured to its end.
     pub(crate) failure: Option<String>,
 }
 
 impl Row {
     pub(crate) fn new(number: u32, title: &'static str) -> Self {
-        Self { number, title, parts: Vec::new(), failure: None }
+        Self { number, title, parts: Vec::new(), runs_max: usize::MAX, failure: None }
     }
 
     /// Begins a further part; the first needs no title.
@@ -140,15 +142,26 @@ impl Row {
         let mut order: Vec<(usize, &'static str)> = Vec::new();
         for &contender in contenders {
             if let Some(absence) = bench.places.absence(contender) {
-                self.note(absence.to_owned());
+                self.note(absence);
             }
         }
-        let present = |contender: &Contender| bench.places.absence(*contender).is_none();
-        for run in 0..bench.runs {
-            for (place, &contender) in contenders.iter().enumerate().filter(|(_, c)| present(c)) {
+        for run in 0..bench.runs.min(self.runs_max) {
+            for (place, &contender) in contenders.iter().enumerate() {
                 stop::check()?;
+                if bench.places.absence(contender).is_some() {
+                    continue;
+                }
                 let start = Instant::now();
-                let sample = measure(contender).with_context(|| contender.name())?;
+                let sample = match measure(contender).with_context(|| contender.name()) {
+                    Ok(sample) => sample,
+                    Err(error) if contender.is_peer() && !stop::is_asked() => {
+                        self.note(format!("{error:#}").replace('\n', " "));
+                        eprintln!("  row {}: left out from now on: {error:#}", self.number);
+                        bench.places.leave_out(contender, "it failed before".to_owned());
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
                 let shown: Vec<_> =
                     sample.0.iter().map(|(name, value)| format!("{value:.2} {name}")).collect();
                 eprintln!(
@@ -179,7 +192,8 @@ impl Row {
         Ok(())
     }
 
-    fn values(&mut self, (contender, name): (Contender, &str)) -> Vec<f64> {
+    /// What the runs of the current part gave under one name.
+    pub(crate) fn values(&mut self, (contender, name): (Contender, &str)) -> Vec<f64> {
         let series = &self.current().series;
         let found = series.iter().find(|s| s.contender == contender && s.name == name);
         found.map(|series| series.values.clone()).unwrap_or_default()

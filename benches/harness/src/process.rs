@@ -15,7 +15,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::stop;
 
 /// How long a server may take to announce itself: the slowest, on a busy machine, takes seconds.
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_secs(120);
 /// How long a server may take to end by itself.
 const END_MAX: Duration = Duration::from_secs(15);
 

@@ -1,9 +1,11 @@
 //! The servers that are compared, and how each is started.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -29,6 +31,11 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
+    /// Whether it is somebody else's program, which may fail here without failing the row.
+    pub(crate) fn is_peer(self) -> bool {
+        matches!(self, Self::Node | Self::Reference)
+    }
+
     /// As in the report.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -52,6 +59,8 @@ pub(crate) struct Places {
     pub(crate) reference: Option<PathBuf>,
     /// Where temporary directories go: on a real file system.
     pub(crate) scratch: PathBuf,
+    /// The peers that were found not to work here, and why.
+    pub(crate) broken: Mutex<BTreeMap<Contender, String>>,
 }
 
 /// What a gateway of the benchmark is told besides its defaults: limits that a benchmark from one
@@ -89,14 +98,26 @@ pub(crate) struct Server {
 
 impl Places {
     /// Why a contender cannot take part, if so.
-    pub(crate) fn absence(&self, contender: Contender) -> Option<&'static str> {
-        match contender {
-            Contender::Gateway | Contender::GatewayTls | Contender::Floor => None,
-            Contender::Node if self.node.is_some() => None,
-            Contender::Node => Some("N is absent: Node or its packages were not found"),
-            Contender::Reference if self.reference.is_some() => None,
-            Contender::Reference => Some("O is absent: its packages were not installed"),
+    pub(crate) fn absence(&self, contender: Contender) -> Option<String> {
+        if let Some(reason) = self.broken().get(&contender) {
+            return Some(format!("{} is absent: {reason}", contender.name()));
         }
+        let absence = match contender {
+            Contender::Node if self.node.is_none() => "N is absent: Node or `ws` was not found",
+            Contender::Reference if self.reference.is_none() => "O is absent: not installed",
+            _ => return None,
+        };
+        Some(absence.to_owned())
+    }
+
+    fn broken(&self) -> MutexGuard<'_, BTreeMap<Contender, String>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a peer out from now on: what other people's programs do not do here is no reason to
+    /// measure nothing else.
+    pub(crate) fn leave_out(&self, contender: Contender, reason: String) {
+        self.broken().insert(contender, reason);
     }
 
     /// Starts a server and waits until it listens.
@@ -173,7 +194,8 @@ fn reference(directory: &Path, home: &Path) -> Result<(Command, SocketAddr)> {
     let config = format!(
         "{{\"gateway\":{{\"mode\":\"local\",\"bind\":\"loopback\",\"port\":{port},\
          \"auth\":{{\"mode\":\"token\",\"token\":\"{SECRET}\"}}}},\
-         \"logging\":{{\"file\":{log:?}}},\"plugins\":{{\"enabled\":false}}}}"
+         \"logging\":{{\"file\":{log:?}}},\"plugins\":{{\"enabled\":false}},\
+         \"browser\":{{\"enabled\":false}},\"update\":{{\"checkOnStart\":false}}}}"
     );
     let config_file = home.join("openclaw.json");
     fs::write(&config_file, config)?;
@@ -182,7 +204,10 @@ fn reference(directory: &Path, home: &Path) -> Result<(Command, SocketAddr)> {
     command.arg(modules.join("openclaw/openclaw.mjs")).args(["gateway", "run", "--port", &port]);
     command.env("HOME", home).env("OPENCLAW_STATE_DIR", home.join("state"));
     command.env("OPENCLAW_CONFIG_PATH", config_file).env("OPENCLAW_NO_RESPAWN", "1");
-    command.env("OPENCLAW_SKIP_CHANNELS", "1").env("OPENCLAW_SKIP_CRON", "1");
+    for part in ["CHANNELS", "CRON", "CANVAS_HOST", "BROWSER_CONTROL_SERVER", "GMAIL_WATCHER"] {
+        command.env(format!("OPENCLAW_SKIP_{part}"), "1");
+    }
+    command.env("OPENCLAW_DISABLE_BONJOUR", "1");
     Ok((command, address))
 }
 

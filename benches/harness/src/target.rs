@@ -54,7 +54,7 @@ impl Target {
     /// Who reports.
     pub(crate) fn producer(&self) -> Identity {
         match self.dialect {
-            Dialect::Gateway => Identity::agent(DeviceKey::from_seed(&[2; 32]), "producer"),
+            Dialect::Gateway => agent(0),
             Dialect::Reference => Identity::secret(SECRET),
         }
     }
@@ -86,6 +86,46 @@ impl Target {
             Dialect::Reference => b"{\"type\":\"event\",\"event\":\"talk.mode\",",
         }
     }
+}
+
+/// An agent with a device of its own. Its sessions are those of [`session_key`].
+pub(crate) fn agent(number: u8) -> Identity {
+    Identity::agent(DeviceKey::from_seed(&[200 + number; 32]), &format!("agent{number}"))
+}
+
+/// The key of one of the sessions of agent 0.
+pub(crate) fn session_key(number: usize) -> String {
+    format!("agent0:session-{number:05}")
+}
+
+/// A report that makes a session, complete enough to look like one.
+pub(crate) fn session_update(number: usize) -> Vec<u8> {
+    let key = session_key(number);
+    frames::text(&format!(
+        "{{\"type\":\"req\",\"id\":\"u\",\"method\":\"session.update\",\"params\":{{\
+         \"key\":\"{key}\",\"kind\":\"chat\",\"model\":\"model-{}\",\"totalTokens\":{},\
+         \"contextTokens\":35000,\"messageCount\":12,\"label\":\"Session {number}\"}}}}",
+        number % 5,
+        1_000 + number
+    ))
+}
+
+/// A report that adds to a session.
+pub(crate) fn session_usage(number: usize) -> Vec<u8> {
+    let key = session_key(number);
+    frames::text(&format!(
+        "{{\"type\":\"req\",\"id\":\"s\",\"method\":\"session.usage\",\"params\":{{\
+         \"key\":\"{key}\",\"inputTokens\":120,\"outputTokens\":34,\"cost\":0.0087,\
+         \"messages\":2}}}}"
+    ))
+}
+
+/// A page of sessions.
+pub(crate) fn sessions_list(limit: usize) -> Vec<u8> {
+    frames::text(&format!(
+        "{{\"type\":\"req\",\"id\":\"l\",\"method\":\"sessions.list\",\
+         \"params\":{{\"limit\":{limit}}}}}"
+    ))
 }
 
 /// A `logs.append` with this many entries.

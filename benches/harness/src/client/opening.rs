@@ -244,6 +244,28 @@ pub(crate) fn is_response(text: &[u8]) -> bool {
     text.starts_with(b"{\"type\":\"res\"")
 }
 
+/// Whether this is a response that says `ok`. The ids of the generator have one letter.
+pub(crate) fn is_success(text: &[u8]) -> bool {
+    is_response(text) && text.get(21..32) == Some(b"\",\"ok\":true")
+}
+
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_a_response_and_no_success() {
+        for (text, response, success) in [
+            (r#"{"type":"res","id":"p","ok":true}"#, true, true),
+            (r#"{"type":"res","id":"p","ok":false,"error":{}}"#, true, false),
+            (r#"{"type":"event","event":"tick"}"#, false, false),
+        ] {
+            assert_eq!(is_response(text.as_bytes()), response, "{text}");
+            assert_eq!(is_success(text.as_bytes()), success, "{text}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::client::conn::{Conn, Scratch};
-use crate::client::opening::is_response;
+use crate::client::opening::{is_response, is_success};
 use crate::client::poller::Poller;
 
 /// What was counted.
@@ -61,9 +61,16 @@ impl<'a> Echo<'a> {
         for index in ready {
             let conn = &mut self.conns[index];
             let mut arrived = 0;
-            let is_alive =
-                conn.receive(&mut self.scratch, |text| arrived += usize::from(is_response(text)))?;
+            let mut refused = None;
+            let is_alive = conn.receive(&mut self.scratch, |text| {
+                if is_success(text) {
+                    arrived += 1;
+                } else if is_response(text) {
+                    refused = Some(String::from_utf8_lossy(text).into_owned());
+                }
+            })?;
             ensure!(is_alive, "connection {index} was closed by the server");
+            ensure!(refused.is_none(), "a request was refused: {refused:?}");
             if conn.has_unsent() {
                 conn.flush()?;
             }

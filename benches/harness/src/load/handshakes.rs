@@ -14,6 +14,8 @@ use crate::target::Target;
 /// What was counted.
 pub(crate) struct Shaken {
     pub(crate) handshakes: u64,
+    /// How many of them took up an earlier TLS session.
+    pub(crate) resumed: u64,
     pub(crate) time: Duration,
 }
 
@@ -36,7 +38,7 @@ pub(crate) fn run(
         slots.push((opening, identity(index)));
     }
     let start = Instant::now();
-    let mut handshakes = 0;
+    let (mut handshakes, mut resumed) = (0, 0);
     while start.elapsed() < time {
         let ready: Vec<_> = poller.wait(Duration::from_millis(100))?.collect();
         for index in ready {
@@ -45,6 +47,7 @@ pub(crate) fn run(
                 continue;
             }
             handshakes += 1;
+            resumed += u64::from(opening.conn().is_resumed());
             let opening = Opening::start(target, number)?;
             number += 1;
             poller.add(opening.conn(), index)?;
@@ -53,5 +56,5 @@ pub(crate) fn run(
             done.into_conn().send(&close)?;
         }
     }
-    Ok(Shaken { handshakes, time: start.elapsed() })
+    Ok(Shaken { handshakes, resumed, time: start.elapsed() })
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod echo;
 pub(crate) mod fanout;
+pub(crate) mod flood;
+pub(crate) mod given;
 pub(crate) mod handshakes;
 pub(crate) mod paced;
 

@@ -102,7 +102,7 @@ fn range(numbers: &Numbers) -> String {
     }
 }
 
-/// Three digits are what such numbers are worth.
+/// Some three digits are what such numbers are worth.
 fn shown(value: f64) -> String {
     match value.abs() {
         v if v >= 1_000.0 => {
@@ -118,7 +118,8 @@ fn shown(value: f64) -> String {
         }
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
+        v if v >= 0.1 || v == 0.0 => format!("{value:.2}"),
+        _ => format!("{value:.4}"),
     }
 }
 
@@ -134,6 +135,8 @@ mod tests {
     #[test]
     fn numbers_have_three_digits_and_thousands_are_grouped() {
         for (value, expected) in [
+            (0.0, "0.00"),
+            (0.00256, "0.0026"),
             (0.123, "0.12"),
             (12.34, "12.3"),
             (123.4, "123"),

@@ -57,5 +57,10 @@ fn approved(
 
 fn shake(server: &Server, work: impl FnOnce() -> Result<handshakes::Shaken>) -> Result<Sample> {
     let (shaken, cpu) = server.measured(work)?;
-    Ok(Sample::default().rate(shaken.handshakes, shaken.time).per_unit(cpu, shaken.handshakes))
+    let sample = Sample::default();
+    let sample = sample.rate(shaken.handshakes, shaken.time).per_unit(cpu, shaken.handshakes);
+    if server.target.tls.is_none() {
+        return Ok(sample);
+    }
+    Ok(sample.put("% resumed", shaken.resumed as f64 * 100.0 / shaken.handshakes.max(1) as f64))
 }
