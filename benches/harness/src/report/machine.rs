@@ -24,7 +24,10 @@ pub(super) fn describe(places: &Places) -> BTreeMap<String, String> {
     put("commit", output(Command::new("git").args(["describe", "--always", "--dirty"])));
     put("date", output(Command::new("date").args(["-u", "+%Y-%m-%d"])));
     put("file system", output(Command::new("stat").args(["-f", "-c", "%T"]).arg(&places.scratch)));
-    put("load before", fs::read_to_string("/proc/loadavg").ok().map(|text| text.trim().to_owned()));
+    put(
+        "load at the end",
+        fs::read_to_string("/proc/loadavg").ok().map(|text| text.trim().to_owned()),
+    );
     if let Some(node) = &places.node {
         put("node", output(Command::new("node").arg("--version")));
         put("ws", package_version(&node.join("node_modules/ws")));

@@ -35,14 +35,16 @@ pub(super) fn summary(report: &Report) -> String {
                 format!("{}: {}", row.title, part.title)
             };
             for check in &part.checks {
+                let space = if check.unit.is_empty() { "" } else { " " };
+                let unit = format!("{space}{}", check.unit);
                 line(
                     &mut out,
                     format_args!(
-                        "| {} | {work} | {} | {} {} | {} | {} {} | {} |",
+                        "| {} | {work} | {} | {}{} | {} | {} {} | {} |",
                         row.number,
                         check.name,
                         check.numbers.median.map_or_else(|| "–".to_owned(), shown),
-                        check.unit,
+                        unit,
                         range(&check.numbers),
                         check.relation,
                         shown(check.target),
