@@ -14,7 +14,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SKIPPED := $(TARGET_DIR)/skipped-tests.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fmt clippy conformance conformance-quick interop fuzz deny install clean skipped
+.PHONY: help run build test check fmt clippy conformance conformance-quick interop fuzz deny install clean skipped bench bench-quick bench-check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,7 @@ test: ## Everything that guards a change: fmt, clippy, all tests, quick conforma
 	$(MAKE) check
 	$(MAKE) conformance-quick
 	$(MAKE) interop
+	$(MAKE) bench-check
 	@$(MAKE) --no-print-directory skipped
 
 check: fmt clippy ## fmt, clippy and all tests, without what needs other people's programs
@@ -52,6 +53,16 @@ interop: ## Clients from npm and PyPI that nobody here wrote, against the real b
 
 fuzz: ## Fuzz each target in fuzz/ for FUZZ_SECONDS=600, FUZZ_JOBS=1 side by side (an hour)
 	fuzz/run.sh
+bench: ## Measure against yardsticks, report in target/bench (some 30 minutes on 2 cores)
+	benches/run.sh
+
+bench-quick: ## The same in some 5 minutes, with coarser numbers
+	benches/run.sh --quick
+
+bench-check: ## Format and lint of the benchmark, which is a workspace of its own
+	$(CARGO) fmt --manifest-path benches/Cargo.toml --all --check
+	$(CARGO) clippy --locked --manifest-path benches/Cargo.toml --target-dir $(TARGET_DIR)/benches \
+		--all-targets -- -D warnings
 
 skipped: ## List the tests that the last `make test` could not run, with the reason
 	@if [ -s $(SKIPPED) ]; then \
