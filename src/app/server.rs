@@ -22,6 +22,7 @@ use crate::base::limits::{END_GRACE, HUB_INBOX_MAX, STORE_REPORTS_MAX, WATCHDOG_
 use crate::base::secret::Secret;
 use crate::hub::Hub;
 use crate::hub::input::Input;
+use crate::hub::records::DurableState;
 use crate::protocol::origin::OriginPolicy;
 use crate::protocol::peer::ProxyPolicy;
 use crate::shell::budget::Budget;
@@ -33,7 +34,7 @@ use crate::shell::dialogue::Shared;
 use crate::shell::ending::Ending;
 use crate::shell::fanout;
 use crate::shell::flusher::FlusherThread;
-use crate::shell::hub_thread::{HubThread, Inbound};
+use crate::shell::hub_thread::{HubSetup, HubThread, Inbound};
 use crate::shell::listener::{self, ConnectionLimits, Listener, ListenerSetup};
 use crate::shell::metrics::{Metrics, MetricsPage};
 use crate::shell::own_process;
@@ -111,12 +112,7 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let metrics_socket = metrics::bind(config)?;
     let metrics = Arc::new(Metrics::default());
 
-    let pairing_code = announce::pairing_code(config, &state).map_err(no_randomness)?;
-    let policy = config.policy(env!("CARGO_PKG_VERSION"), pairing_code.as_ref().map(Secret::hash));
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(no_randomness)?;
-    let hub = Hub::new(policy, state, seed, clock::moment());
-
+    let (hub, pairing_code) = hub(config, state)?;
     let (inbox, hub_inbox) = bounded(HUB_INBOX_MAX);
     let address = socket.local_addr().map_err(io_error("cannot tell its own address"))?;
     let setup = ChildrenSetup::own(announce::url_for_children(address, config), open_files);
@@ -128,13 +124,9 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let flusher = FlusherThread::start().map_err(io_error("cannot start the flusher"))?;
     let registry = Registry::new();
     let inbound = Budget::new(limits.inbound_bytes_total);
-    let shared = Arc::new(shared(
-        config,
-        inbox.clone(),
-        Arc::clone(&inbound),
-        Arc::clone(&readiness),
-        &metrics,
-    ));
+    let ready = Arc::clone(&readiness);
+    let shared = shared(config, inbox.clone(), Arc::clone(&inbound), ready, &metrics);
+    let shared = Arc::new(shared);
     let service = service(config, Arc::clone(&shared));
     let setup = ListenerSetup {
         limits,
@@ -238,6 +230,15 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
     }
 }
 
+/// The hub with what was on disk, and the pairing code that is to be announced, if one is.
+fn hub(config: &Config, state: DurableState) -> Result<(Hub, Option<Secret>), StartError> {
+    let pairing_code = announce::pairing_code(config, &state).map_err(no_randomness)?;
+    let policy = config.policy(env!("CARGO_PKG_VERSION"), pairing_code.as_ref().map(Secret::hash));
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(no_randomness)?;
+    Ok((Hub::new(policy, state, seed, clock::moment()), pairing_code))
+}
+
 /// Starts the threads that look after child processes; what they tell goes to the hub's inbox.
 fn start_children(
     setup: ChildrenSetup,
@@ -277,7 +278,9 @@ fn start_hub(
     let fanout =
         fanout::start(Arc::clone(metrics)).map_err(io_error("cannot start the fan-out thread"))?;
     let snapshots = store.snapshots();
-    HubThread::new(hub, inbox, reports, fanout, store, children, readiness, Arc::clone(metrics))
+    let metrics = Arc::clone(metrics);
+    let setup = HubSetup { hub, inbox, reports, fanout, store, children, readiness, metrics };
+    HubThread::new(setup)
         .start(move |end| drop(wake.send(end.map_or(Wake::Broken("hub"), Wake::Finished))))
         .map_err(io_error("cannot start the hub thread"))?;
     Ok(snapshots)

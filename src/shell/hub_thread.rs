@@ -46,11 +46,31 @@ pub enum Inbound {
     Input(Input),
 }
 
-/// The hub and everything its effects reach.
+/// The hub and everything its inputs come from and its effects reach.
+pub struct HubSetup {
+    /// The hub.
+    pub hub: Hub,
+    /// What connection threads, signals and children tell.
+    pub inbox: Receiver<Inbound>,
+    /// What the store tells: its own queue, so that commits are noticed while the inbox is held
+    /// back.
+    pub reports: Receiver<Input>,
+    /// Takes jobs.
+    pub fanout: Sender<Vec<Job>>,
+    /// Takes commits.
+    pub store: StoreHandle,
+    /// Take orders.
+    pub children: Children,
+    /// Shows what HTTP tells.
+    pub readiness: Arc<Readiness>,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The thread, before it starts.
 pub struct HubThread {
     hub: Hub,
     inbox: Receiver<Inbound>,
-    /// Its own queue, so that commits are noticed while the inbox is held back.
     reports: Receiver<Input>,
     fanout: Sender<Vec<Job>>,
     store: StoreHandle,
@@ -62,30 +82,11 @@ pub struct HubThread {
 }
 
 impl HubThread {
-    /// Takes `inbox` from connection threads, signals and children, `reports` from the store; gives
-    /// jobs to `fanout`, commits to `store` and orders to `children`; shows in `readiness` what
-    /// HTTP tells, and counts in `metrics`.
-    pub fn new(
-        hub: Hub,
-        inbox: Receiver<Inbound>,
-        reports: Receiver<Input>,
-        fanout: Sender<Vec<Job>>,
-        store: StoreHandle,
-        children: Children,
-        readiness: Arc<Readiness>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self {
-            hub,
-            inbox,
-            reports,
-            fanout,
-            store,
-            children,
-            readiness,
-            metrics,
-            peers: HashMap::new(),
-        }
+    /// With nobody connected.
+    pub fn new(setup: HubSetup) -> Self {
+        let HubSetup { hub, inbox, reports, fanout, store, children, readiness, metrics } = setup;
+        let peers = HashMap::new();
+        Self { hub, inbox, reports, fanout, store, children, readiness, metrics, peers }
     }
 
     /// Starts the thread. `ended` is called on it at its end: with the store once the hub says that
