@@ -21,7 +21,10 @@ const GARBAGE: usize = 200;
 const STORMS: usize = 3;
 
 /// Every connection comes from one address here. The silent ones are closed after three seconds.
-const LIMITS: &str = "[gateway.limits]
+/// Nobody here answers heartbeats while a storm is made, which takes minutes on a busy machine.
+const LIMITS: &str = "[gateway.heartbeat]
+intervalSeconds = 3600
+[gateway.limits]
 connections = 3000
 connectionsPerAddress = 3000
 preauthConnections = 3000
