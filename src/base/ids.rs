@@ -68,6 +68,10 @@ text_id!(
     RunId
 );
 text_id!(
+    /// A job of the schedule, `job-` and 16 hex digits.
+    JobId
+);
+text_id!(
     /// A pending pairing request.
     PairingId
 );

@@ -375,6 +375,7 @@ impl Hub {
             health_version: self.health_version,
             uptime_ms: millis(now.at.duration_since(self.started.at)),
             auth_mode: admission.mode,
+            features: self.features(),
             message_bytes_max: self.policy.limits.message_bytes_max,
             backlog_bytes_max: self.policy.limits.backlog_bytes_max,
             tick_interval_ms: millis(TICK_INTERVAL),

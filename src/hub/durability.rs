@@ -36,6 +36,7 @@ impl Hub {
                         self.respond(conn, id, Ok(answer.reply()), effects);
                     }
                 }
+                Waiter::Cron(waiter) => self.cron_stored(now, *waiter, effects),
                 Waiter::Admission(admission) if self.is_unstored(&admission) => {
                     // Its device changed once more while its commit ran.
                     self.commits.wait(Waiter::Admission(admission));
@@ -78,7 +79,7 @@ impl Hub {
         self.journal.reservation_failed();
         let waiters: Vec<Waiter> =
             batches.into_iter().flat_map(|batch| self.take_back(batch)).collect();
-        let mut admissions = Vec::new();
+        let (mut admissions, mut crons) = (Vec::new(), Vec::new());
         for waiter in waiters {
             match waiter {
                 Waiter::Report { conn, id, .. } => {
@@ -94,7 +95,11 @@ impl Hub {
                     self.commits.after_recovery(Change::DeleteAnswer(key));
                 }
                 Waiter::Admission(admission) => admissions.push(admission),
+                Waiter::Cron(waiter) => crons.push(waiter),
             }
+        }
+        for waiter in crons.into_iter().rev() {
+            self.cron_failed(*waiter, effects);
         }
         // The last registration first, so that each gives back what it found.
         for admission in admissions.iter_mut().rev() {
@@ -174,6 +179,7 @@ impl Hub {
         for token in batch.tokens {
             self.tokens.mark_unsaved(token);
         }
+        self.cron_unsaved(batch.jobs);
         batch.waiters
     }
 
@@ -204,6 +210,7 @@ impl Hub {
             }
         }
         self.save_devices();
+        self.cron_recovered();
     }
 
     /// Puts the records that differ from the disk into the next commit.

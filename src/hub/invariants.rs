@@ -39,6 +39,7 @@ impl Hub {
             (self.sessions.len() <= limits.sessions_max.max(1), "the sessions are bounded"),
             (self.sessions.is_consistent(), "the order and the sums are those of the sessions"),
             (self.agents.is_consistent(), "the agents are bounded, each with its own number"),
+            (self.cron.is_consistent(), "the jobs are bounded, and each has its place"),
             (self.presence.is_consistent(), "presence has one line per key"),
             (
                 self.clients.iter().all(|(conn, _)| !self.connecting.contains(&conn)),

@@ -4,7 +4,7 @@
 //! `shell::hub_thread` alone, which performs the effects. The parts, by what happens to a peer:
 //! `admission` (with `credentials`, `registration`, `rate_limit`, `tokens`, `devices`, `pairing`)
 //! lets it in; `clients`, `presence`, `heartbeat` and `tick` look after it; `verbs` answer it, with
-//! `journal`, `sessions`, `agents`, `reports` and `answers`; `commits`, `touched` and `durability`
+//! `journal`, `sessions`, `agents`, `reports` and `answers`; `cron` runs jobs; `commits`, `touched` and `durability`
 //! make things last; `stopping` ends it all.
 
 // A new variant of one of our enums has to be considered everywhere.
@@ -22,6 +22,7 @@ mod answers;
 mod clients;
 mod commits;
 mod credentials;
+mod cron;
 mod device_admin;
 mod devices;
 mod durability;
@@ -56,6 +57,7 @@ use crate::hub::agents::Agents;
 use crate::hub::answers::Answers;
 use crate::hub::clients::Clients;
 use crate::hub::commits::Commits;
+use crate::hub::cron::Cron;
 use crate::hub::devices::Devices;
 use crate::hub::effect::{Diagnostic, DiagnosticValue, Effect};
 use crate::hub::entropy::Entropy;
@@ -100,6 +102,7 @@ pub struct Hub {
     answers: Answers,
     commits: Commits,
     doubtful: Doubtful,
+    cron: Cron,
     presence: Presence,
     heartbeats: Heartbeats,
     ticks: Ticks,
@@ -145,9 +148,12 @@ impl Hub {
         }
         let mut agents = Agents::default();
         agents.load(state.agents);
+        let runs = state.cron_runs;
+        let cron = Cron::new(policy.cron.clone(), state.cron_jobs, runs, now, &mut commits);
         Self {
             sessions,
             agents,
+            cron,
             pairings: Pairings::new(policy.auth.pairing_code, now.at),
             limiter: RateLimiter::new(policy.auth.rate_limit),
             heartbeats: Heartbeats::new(policy.heartbeat),
@@ -194,6 +200,7 @@ impl Hub {
             Input::Child(_) | Input::Tick => {}
         }
         self.expire(now, effects);
+        self.run_due(now, effects);
         self.dispatch_commit(effects);
         self.advance_stop(now.at, effects);
     }
@@ -216,6 +223,7 @@ impl Hub {
             Request::LogsTail(ask) => self.logs_tail(conn, id, &ask, effects),
             Request::LogsAppend(append) => self.logs_append(now, conn, id, append, effects),
             Request::Devices(ask) => self.device_request(now, conn, id, ask, effects),
+            Request::Cron(ask) => self.cron_request(now, conn, id, ask, effects),
             Request::SessionUpdate(update) => self.session_update(now, conn, id, *update, effects),
             Request::SessionUsage(usage) => self.session_usage(now, conn, id, *usage, effects),
             Request::AgentStatus(report) => self.agent_status(now, conn, id, report, effects),
@@ -260,6 +268,8 @@ impl Hub {
             self.answers.deadline(),
             self.pairings.deadline(),
             self.refusal_log.deadline(),
+            // While it stops, nothing is started any more.
+            self.cron.deadline().filter(|_| self.stopping.is_none()),
             self.stop_deadline(),
         ]
         .into_iter()
@@ -345,6 +355,12 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// The parts of the seed that are built and switched on, by the seed's names.
+    fn features(&self) -> Vec<&'static str> {
+        let cron = self.cron.is_enabled().then_some("cron");
+        cron.into_iter().chain(["logs"]).collect()
     }
 
     /// Closes an admitted connection, once.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::base::ids::UserName;
 use crate::base::secret::SecretHash;
+use crate::protocol::schedule::Zone;
 use crate::protocol::scope::ScopeSet;
 
 /// All of it.
@@ -15,6 +16,8 @@ pub struct Policy {
     pub auth: AuthPolicy,
     /// `[gateway.heartbeat]`
     pub heartbeat: HeartbeatPolicy,
+    /// `[gateway.cron]`
+    pub cron: CronPolicy,
     /// `[gateway.limits]`, as far as the hub enforces it.
     pub limits: HubLimits,
 }
@@ -106,6 +109,19 @@ pub struct HeartbeatPolicy {
     pub interval: Duration,
     /// Unanswered pings in a row that end the connection.
     pub missed_max: u32,
+}
+
+/// `[gateway.cron]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CronPolicy {
+    /// `enabled`
+    pub enabled: bool,
+    /// `maxJobs`
+    pub jobs_max: usize,
+    /// `maxConcurrentRuns`
+    pub concurrent_max: usize,
+    /// `timezone`, of jobs that name none.
+    pub zone: Zone,
 }
 
 /// `[gateway.limits]`, as far as the hub enforces it.

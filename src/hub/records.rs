@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::ids::{AgentName, Cursor, DeviceId, SessionKey, UserName};
+use crate::base::ids::{AgentName, Cursor, DeviceId, JobId, SessionKey, UserName};
 use crate::protocol::agent_status::AgentStatus;
+use crate::protocol::cron::{CronJob, CronRun};
 use crate::protocol::device::PublicKey;
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::scope::{Role, ScopeSet};
@@ -44,6 +45,14 @@ pub enum Change {
     PutAgent(Arc<AgentStatus>),
     /// Forget an agent's status.
     DeleteAgent(AgentName),
+    /// Insert or replace a job, by its id.
+    PutCronJob(Box<CronJob>),
+    /// Forget a job and its runs.
+    DeleteCronJob(JobId),
+    /// Insert or replace a run, by its job and number.
+    PutCronRun(Arc<CronRun>),
+    /// Forget a run.
+    DeleteCronRun(JobId, u64),
 }
 
 /// A device that was approved or revoked.
@@ -147,4 +156,8 @@ pub struct DurableState {
     pub sessions: Vec<Arc<Session>>,
     /// What agents said about themselves last.
     pub agents: Vec<Arc<AgentStatus>>,
+    /// The jobs.
+    pub cron_jobs: Vec<CronJob>,
+    /// The jobs' runs.
+    pub cron_runs: Vec<CronRun>,
 }

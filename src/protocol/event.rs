@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::base::ids::Cursor;
 use crate::protocol::agent_status::AgentStatus;
+use crate::protocol::cron::CronNews;
 use crate::protocol::json::{ObjectWriter, push_array, push_u64};
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::scope::{Role, ScopeSet};
@@ -43,6 +44,8 @@ pub enum Event {
     PairResolved(serde_json::Value),
     /// `agent.status`
     AgentStatus(Arc<AgentStatus>),
+    /// `cron`
+    Cron(Box<CronNews>),
     /// What a peer published, passed on.
     Published {
         /// Which event.
@@ -191,7 +194,7 @@ impl View {
 }
 
 /// The names of all events, for `features.events`.
-pub const EVENT_NAMES: [&str; 14] = [
+pub const EVENT_NAMES: [&str; 15] = [
     "connect.challenge",
     "log",
     "tick",
@@ -201,6 +204,7 @@ pub const EVENT_NAMES: [&str; 14] = [
     "device.pair.requested",
     "device.pair.resolved",
     "agent.status",
+    "cron",
     "notification",
     "tool.stream",
     "context.compaction",
@@ -220,6 +224,7 @@ impl Event {
             Self::PairRequested(_) => "device.pair.requested",
             Self::PairResolved(_) => "device.pair.resolved",
             Self::AgentStatus(_) => "agent.status",
+            Self::Cron(_) => "cron",
             Self::Published { kind, .. } => kind.name(),
         }
     }
@@ -232,6 +237,7 @@ impl Event {
             | Self::Presence { .. }
             | Self::LogGap(_)
             | Self::AgentStatus(_)
+            | Self::Cron(_)
             | Self::Published { .. } => Audience::Scope(ScopeSet::READ),
             Self::PairRequested(_) | Self::PairResolved(_) => Audience::Scope(ScopeSet::PAIRING),
         }
@@ -247,6 +253,7 @@ impl Event {
             | Self::PairRequested(_)
             | Self::PairResolved(_)
             | Self::AgentStatus(_)
+            | Self::Cron(_)
             | Self::Published { .. } => false,
         }
     }
@@ -259,6 +266,7 @@ impl Event {
             | Self::PairRequested(_)
             | Self::PairResolved(_)
             | Self::AgentStatus(_)
+            | Self::Cron(_)
             | Self::Published { .. } => true,
             Self::Tick(_) | Self::Presence { .. } | Self::LogGap(_) | Self::Shutdown { .. } => {
                 false
@@ -305,6 +313,7 @@ impl Event {
                 out.extend_from_slice(payload.to_string().as_bytes());
             }
             Self::AgentStatus(status) => status.write(out),
+            Self::Cron(news) => news.write(out),
             Self::Published { payload, .. } => out.extend_from_slice(payload.as_bytes()),
         }
     }

@@ -16,9 +16,6 @@ use crate::protocol::scope::{Role, ScopeSet};
 /// What `server.version` says.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What `features` under `result` says: the parts of the seed that are built.
-const FEATURES: [&str; 1] = ["logs"];
-
 /// What the connection may do; fixed at admission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -63,6 +60,8 @@ pub struct Hello {
     /// How this peer was admitted: `device`, `device-token`, `token`, `password`,
     /// `owner` or `none`.
     pub auth_mode: &'static str,
+    /// The parts of the seed that are built and switched on.
+    pub features: Vec<&'static str>,
     /// `policy.maxPayload`, bytes.
     pub message_bytes_max: usize,
     /// `policy.maxBufferedBytes`, bytes.
@@ -89,7 +88,7 @@ pub fn write_hello(out: &mut Vec<u8>, hello: &Hello) {
     let mut result = ObjectWriter::open(out);
     result.u64("protocol", hello.protocol.into()).str("sessionId", &session_id(hello.conn));
     result.opt_str("deviceToken", hello.token.as_ref().map(|token| token.token.expose()));
-    result.strs("features", FEATURES);
+    result.strs("features", hello.features.iter().copied());
     result.close();
     out.extend_from_slice(b",\"payload\":");
     write_hello_ok(out, hello);

@@ -21,6 +21,7 @@
 pub mod agent_status;
 pub mod connect;
 pub mod cost;
+pub mod cron;
 pub mod device;
 pub mod device_key;
 pub mod devices;
@@ -41,5 +42,6 @@ pub mod refusal;
 pub mod reply;
 pub mod request;
 pub mod safe_text;
+pub mod schedule;
 pub mod scope;
 pub mod session;

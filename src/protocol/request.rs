@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::base::ids::{AgentName, Cursor, SessionKey};
 use crate::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use crate::protocol::cost::Cost;
+use crate::protocol::cron::CronRequest;
 use crate::protocol::devices::DeviceRequest;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::event::PublishedKind;
@@ -19,7 +20,7 @@ use crate::protocol::frame::RequestFrame;
 use crate::protocol::hello::Grant;
 use crate::protocol::log_entry::{Level, LogDraft};
 use crate::protocol::methods::{
-    Method, agent_status, devices, events_publish, logs_append, logs_subscribe, logs_tail,
+    Method, agent_status, cron, devices, events_publish, logs_append, logs_subscribe, logs_tail,
     session_key, session_reports, sessions,
 };
 use crate::protocol::scope::Role;
@@ -37,6 +38,8 @@ pub enum Request {
     LogsAppend(LogsAppend),
     /// `device.pair.*`, `device.token.*`, `auth.rateLimit.clear`
     Devices(DeviceRequest),
+    /// `cron.*`
+    Cron(CronRequest),
     /// `logs.subscribe`: receive these entries alone; `None` is everything again.
     LogsSubscribe(Option<LogFilter>),
     /// `session.update`
@@ -314,6 +317,9 @@ impl Called<'_> {
         let request = match method {
             Method::Devices(method) => {
                 Request::Devices(devices::read(method, &self.members(&devices::PARAMS)?)?)
+            }
+            Method::Cron(method) => {
+                Request::Cron(cron::read(method, &self.members(&cron::PARAMS)?, self.now_unix_ms)?)
             }
             Method::Ping => return Ok(Call::Ping),
             Method::Health => return Ok(Call::Health),

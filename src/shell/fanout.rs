@@ -262,6 +262,7 @@ fn class_of(event: &Event) -> Class {
         Event::PairRequested(_)
         | Event::PairResolved(_)
         | Event::AgentStatus(_)
+        | Event::Cron(_)
         | Event::Published { .. } => Class::Stream { log_cursor: None },
         Event::Tick(_) => Class::State(StateKind::Tick),
         Event::Presence { .. } => Class::State(StateKind::Presence),

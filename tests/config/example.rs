@@ -49,6 +49,7 @@ fn every_key_is_in_the_example() {
         ("gateway.auth.deviceAuth", "[gateway.auth.deviceAuth]"),
         ("gateway.auth.rateLimit", "[gateway.auth.rateLimit]"),
         ("gateway.heartbeat", "[gateway.heartbeat]"),
+        ("gateway.cron", "[gateway.cron]"),
         ("gateway.limits", "[gateway.limits]"),
         ("gateway.metrics", "[gateway.metrics]"),
         ("log", "[log]"),

@@ -21,7 +21,7 @@ use openclaw_gateway::protocol::hello::Hello;
 use openclaw_gateway::protocol::log_entry::{Level, LogDraft};
 use openclaw_gateway::protocol::request::{Idempotency, LogFilter, LogsAppend, LogsTail, Request};
 
-use crate::describe::{describe_change, describe_diagnostic, describe_reply};
+use crate::describe::{at, describe_change, describe_diagnostic, describe_reply};
 use crate::disk::apply;
 use crate::peers::{Peer, agent, operator};
 use crate::policies::policy;
@@ -432,6 +432,25 @@ impl Sim {
             Event::AgentStatus(agent) => {
                 let text = format!("agent {} {} {}", agent.name, agent.id, agent.status);
                 ("Agent", text)
+            }
+            Event::Cron(news) => {
+                let mut text = format!("cron {}", news.action);
+                if let Some(number) = news.number {
+                    write!(text, " #{number}").unwrap();
+                }
+                if let Some(status) = news.status {
+                    write!(text, " {}", status.as_str()).unwrap();
+                }
+                if let Some(run_at_ms) = news.run_at_ms {
+                    write!(text, " at {}", at(run_at_ms)).unwrap();
+                }
+                if let Some(error) = &news.error {
+                    write!(text, " ({error})").unwrap();
+                }
+                if let Some(next) = news.next_run_at_ms {
+                    write!(text, " next {}", at(next)).unwrap();
+                }
+                ("Cron", text)
             }
             Event::Published { kind, payload } => {
                 ("Published", format!("{} {payload}", kind.name()))

@@ -32,7 +32,7 @@ use self::values::{PASSWORD, Rule, TOKEN};
 use crate::app::args::Args;
 use crate::base::limits::{CONFIG_BYTES_MAX, USERS_MAX};
 use crate::base::secret::Secret;
-use crate::hub::policy::SecretWithoutDevice;
+use crate::hub::policy::{CronPolicy, SecretWithoutDevice};
 use crate::protocol::peer::Cidr;
 use crate::protocol::scope::ScopeSet;
 use crate::shell::diagnostics;
@@ -59,6 +59,8 @@ pub struct Config {
     pub control_ui: ControlUi,
     /// `[gateway.auth]`
     pub auth: Auth,
+    /// `[gateway.cron]`
+    pub cron: CronPolicy,
     /// `[gateway.heartbeat]`
     pub heartbeat: Heartbeat,
     /// `[gateway.limits]`
@@ -251,6 +253,7 @@ impl Config {
                 device: raw.groups.device,
                 rate_limit: raw.groups.rate_limit,
             },
+            cron: raw.groups.cron.unwrap_or_else(groups::default_cron),
             heartbeat: raw.groups.heartbeat,
             limits: raw.groups.limits,
             metrics: metrics_on.then_some(metrics),

@@ -101,6 +101,7 @@ impl RawConfig {
         raw.read_control_ui(gateway.section("controlUi"));
         raw.read_auth(gateway.section("auth"));
         raw.groups.heartbeat = groups::heartbeat(gateway.section("heartbeat"));
+        raw.groups.cron = Some(groups::cron(gateway.section("cron")));
         raw.groups.limits = groups::limits(gateway.section("limits"));
         raw.read_metrics(gateway.section("metrics"));
         gateway.finish();

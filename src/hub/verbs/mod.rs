@@ -5,6 +5,7 @@
 
 mod agent_status;
 mod config_get;
+mod cron;
 mod device_pair;
 mod device_token;
 mod devices;

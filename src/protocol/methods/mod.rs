@@ -4,12 +4,14 @@
 //! the table, a variant of `request::Request` and, if it has parameters, a file here.
 //! Called by `request`, and by `hello` for the list of methods.
 
+use crate::protocol::cron::CronMethod;
 use crate::protocol::devices::DeviceMethod;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::hello::Grant;
 use crate::protocol::scope::{Role, ScopeSet};
 
 pub(super) mod agent_status;
+pub(super) mod cron;
 pub(super) mod devices;
 pub(super) mod events_publish;
 pub(super) mod logs_append;
@@ -36,6 +38,8 @@ pub enum Method {
     LogsAppend,
     /// `device.pair.*`, `device.token.*`, `auth.rateLimit.clear`
     Devices(DeviceMethod),
+    /// `cron.*`
+    Cron(CronMethod),
     /// `session.update`
     SessionUpdate,
     /// `session.usage`
@@ -93,7 +97,7 @@ struct Row {
 }
 
 /// `ping` stands first: it is the most frequent, and rows are compared in order.
-const TABLE: [Row; 32] = [
+const TABLE: [Row; 39] = [
     Row { method: Method::Ping, name: "ping", aliases: &[], access: Access::Everyone },
     Row {
         method: Method::LogsAppend,
@@ -282,6 +286,48 @@ const TABLE: [Row; 32] = [
         aliases: &[],
         access: Access::Scope(ScopeSet::READ),
     },
+    Row {
+        method: Method::Cron(CronMethod::List),
+        name: "cron.list",
+        aliases: &["cron_list"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::Cron(CronMethod::Status),
+        name: "cron.status",
+        aliases: &["cron_status"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::Cron(CronMethod::Runs),
+        name: "cron.runs",
+        aliases: &["cron_runs"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::Cron(CronMethod::Add),
+        name: "cron.add",
+        aliases: &["cron_add"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Cron(CronMethod::Update),
+        name: "cron.update",
+        aliases: &["cron_update"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Cron(CronMethod::Remove),
+        name: "cron.remove",
+        aliases: &["cron_remove"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Cron(CronMethod::Run),
+        name: "cron.run",
+        aliases: &["cron_run"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
 ];
 
 impl Method {
@@ -303,6 +349,7 @@ impl Method {
             Self::LogsTail => "logs.tail",
             Self::LogsAppend => "logs.append",
             Self::Devices(method) => method.name(),
+            Self::Cron(method) => method.name(),
             Self::SessionUpdate => "session.update",
             Self::SessionUsage => "session.usage",
             Self::AgentStatus => "agent.status",

@@ -13,7 +13,7 @@ use super::tables;
 pub(super) type Step = fn(&WriteTransaction) -> Result<(), StoreError>;
 
 /// `STEPS[n]` turns version `n + 1` into `n + 2`.
-pub(super) const STEPS: &[Step] = &[tables::add_sessions];
+pub(super) const STEPS: &[Step] = &[tables::add_sessions, tables::add_work];
 
 const SCHEMA: &str = "schema";
 

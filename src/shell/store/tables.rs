@@ -9,6 +9,8 @@
 //! | `answers` | `["user","method","key"]` as JSON | `AnswerRecord` as JSON |
 //! | `sessions` | session key | `Session` as JSON |
 //! | `agents` | agent's name | `AgentStatus` as JSON |
+//! | `cron_jobs` | job id | `CronJob` as JSON |
+//! | `cron_runs` | job id, number | `CronRun` as JSON |
 //! | `probe` | name | filler; see `worker` |
 //!
 //! Owns no thread and no file: it is given a transaction. Called by `worker` and `database`.
@@ -32,6 +34,8 @@ const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("toke
 const ANSWERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("answers");
 const SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sessions");
 const AGENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("agents");
+const CRON_JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("cron_jobs");
+const CRON_RUNS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("cron_runs");
 const PROBE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("probe");
 
 const CURSORS_RESERVED: &str = "cursors_reserved";
@@ -49,6 +53,13 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), StoreError> {
 pub(super) fn add_sessions(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(SESSIONS)?;
     transaction.open_table(AGENTS)?;
+    Ok(())
+}
+
+/// From schema version 2 to 3: what agents are put to work with.
+pub(super) fn add_work(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    transaction.open_table(CRON_JOBS)?;
+    transaction.open_table(CRON_RUNS)?;
     Ok(())
 }
 
@@ -94,6 +105,12 @@ pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
         answers: load_json("answers", &transaction.open_table(ANSWERS)?, |key| key.to_owned())?,
         sessions: load_json("sessions", &transaction.open_table(SESSIONS)?, |key| key.to_owned())?,
         agents: load_json("agents", &transaction.open_table(AGENTS)?, |name| name.to_owned())?,
+        cron_jobs: load_json("cron_jobs", &transaction.open_table(CRON_JOBS)?, |id| id.to_owned())?,
+        cron_runs: load_json(
+            "cron_runs",
+            &transaction.open_table(CRON_RUNS)?,
+            |(id, number): (&str, u64)| format!("{id} {number}"),
+        )?,
     })
 }
 
@@ -105,6 +122,8 @@ struct Tables<'t> {
     answers: Table<'t, &'static str, &'static [u8]>,
     sessions: Table<'t, &'static str, &'static [u8]>,
     agents: Table<'t, &'static str, &'static [u8]>,
+    cron_jobs: Table<'t, &'static str, &'static [u8]>,
+    cron_runs: Table<'t, (&'static str, u64), &'static [u8]>,
     /// One buffer for all journal entries of a commit.
     bytes: Vec<u8>,
 }
@@ -119,6 +138,8 @@ impl<'t> Tables<'t> {
             answers: transaction.open_table(ANSWERS)?,
             sessions: transaction.open_table(SESSIONS)?,
             agents: transaction.open_table(AGENTS)?,
+            cron_jobs: transaction.open_table(CRON_JOBS)?,
+            cron_runs: transaction.open_table(CRON_RUNS)?,
             bytes: Vec::new(),
         })
     }
@@ -167,6 +188,32 @@ impl<'t> Tables<'t> {
             Change::DeleteAgent(name) => {
                 self.agents.remove(name.as_str())?;
             }
+            Change::PutCronJob(_)
+            | Change::DeleteCronJob(_)
+            | Change::PutCronRun(_)
+            | Change::DeleteCronRun(..) => self.apply_cron(change)?,
+        }
+        Ok(())
+    }
+
+    fn apply_cron(&mut self, change: &Change) -> Result<(), StoreError> {
+        match change {
+            Change::PutCronJob(job) => {
+                self.cron_jobs.insert(job.id.as_str(), encode(&**job)?.as_slice())?;
+            }
+            Change::DeleteCronJob(id) => {
+                self.cron_jobs.remove(id.as_str())?;
+                let runs = (id.as_str(), 0)..=(id.as_str(), u64::MAX);
+                self.cron_runs.retain_in(runs, |_, _| false)?;
+            }
+            Change::PutCronRun(run) => {
+                let key = (run.job.as_str(), run.number);
+                self.cron_runs.insert(key, encode(&**run)?.as_slice())?;
+            }
+            Change::DeleteCronRun(id, number) => {
+                self.cron_runs.remove((id.as_str(), *number))?;
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ use super::database::{Opener, discard, guard};
 use super::error::StoreError;
 use super::{Commit, Durability, StoreReport, tables};
 use crate::base::ids::Ticket;
+use crate::base::limits::CRON_PAYLOAD_BYTES_MAX;
 use crate::base::limits::{
     STORE_PROBE_BYTES, STORE_RETRY_FIRST, STORE_RETRY_MAX, STORE_SYNC_INTERVAL,
     STORE_UNSYNCED_BYTES_MAX,
@@ -234,8 +235,8 @@ fn sync(database: &Database) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
-/// Whether even relaxed durability waits for the disk: a cursor must never be used twice, and a
-/// revoked device must not come back.
+/// Whether even relaxed durability waits for the disk: a cursor must never be used twice, a
+/// revoked device must not come back, and no occurrence of a job may run twice.
 fn needs_sync(change: &Change) -> bool {
     match change {
         Change::AppendLog(_)
@@ -251,7 +252,11 @@ fn needs_sync(change: &Change) -> bool {
         | Change::PutDevice(_)
         | Change::DeleteDevice(_)
         | Change::PutToken(_)
-        | Change::DeleteToken(_) => true,
+        | Change::DeleteToken(_)
+        | Change::PutCronJob(_)
+        | Change::DeleteCronJob(_)
+        | Change::PutCronRun(_)
+        | Change::DeleteCronRun(..) => true,
     }
 }
 
@@ -262,6 +267,7 @@ fn size(change: &Change) -> usize {
         Change::AppendLog(record) => record.draft.body.len() + FLAT,
         // Their texts have small bounds, and most are a few words.
         Change::PutSession(_) | Change::PutAgent(_) => 2 * FLAT,
+        Change::PutCronJob(_) => CRON_PAYLOAD_BYTES_MAX,
         Change::ReserveCursors(_)
         | Change::TrimJournal(_)
         | Change::DeleteLogs(..)
@@ -272,6 +278,9 @@ fn size(change: &Change) -> usize {
         | Change::PutAnswer(_)
         | Change::DeleteAnswer(_)
         | Change::DeleteSession(_)
-        | Change::DeleteAgent(_) => FLAT,
+        | Change::DeleteAgent(_)
+        | Change::DeleteCronJob(_)
+        | Change::PutCronRun(_)
+        | Change::DeleteCronRun(..) => FLAT,
     }
 }
