@@ -18,6 +18,7 @@ use openclaw_gateway::protocol::scope::{Role, ScopeSet};
 use openclaw_gateway::protocol::session::{Session, SessionRows, SessionTotals};
 use serde_json::{Value, json};
 
+use crate::cron_samples::{cron_event, cron_replies};
 use crate::device_samples::device_replies;
 
 /// The moment of every sample: 2026-11-22T18:43:42.123Z.
@@ -117,6 +118,7 @@ pub(crate) fn presence() -> Arc<[PresenceEntry]> {
 
 pub(crate) fn hello() -> Hello {
     Hello {
+        features: vec!["cron", "logs"],
         role_sent: "operator",
         id: RequestId::new("mc-1"),
         protocol: 3,
@@ -158,6 +160,7 @@ pub(crate) fn events() -> Vec<Event> {
         Event::PairRequested(json!({"requestId": "pair-1", "deviceId": DEVICE, "ts": NOW})),
         Event::PairResolved(json!({"requestId": "pair-1", "decision": "approved", "ts": NOW})),
         Event::AgentStatus(Arc::new(agent_status("agent1", 7))),
+        cron_event(),
         published(
             "notification",
             json!({
@@ -254,6 +257,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
     ]
     .into_iter()
     .chain(device_replies())
+    .chain(cron_replies())
     .collect()
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use openclaw_gateway::hub::effect::{Diagnostic, DiagnosticValue};
 use openclaw_gateway::hub::records::Change;
 use openclaw_gateway::protocol::agent_status::AgentLine;
-use openclaw_gateway::protocol::cron::{CronJob, CronReply, CronRun};
+use openclaw_gateway::protocol::cron::{CronJob, CronNews, CronReply, CronRun};
 use openclaw_gateway::protocol::devices::DeviceReply;
 use openclaw_gateway::protocol::reply::Reply;
 use openclaw_gateway::protocol::session::Session;
@@ -122,6 +122,26 @@ pub(crate) fn describe_run(run: &CronRun) -> String {
     }
     if let Some(error) = &run.error {
         write!(text, " ({error})").unwrap();
+    }
+    text
+}
+
+pub(crate) fn describe_news(news: &CronNews) -> String {
+    let mut text = format!("cron {}", news.action);
+    if let Some(number) = news.number {
+        write!(text, " #{number}").unwrap();
+    }
+    if let Some(status) = news.status {
+        write!(text, " {}", status.as_str()).unwrap();
+    }
+    if let Some(run_at_ms) = news.run_at_ms {
+        write!(text, " at {}", at(run_at_ms)).unwrap();
+    }
+    if let Some(error) = &news.error {
+        write!(text, " ({error})").unwrap();
+    }
+    if let Some(next) = news.next_run_at_ms {
+        write!(text, " next {}", at(next)).unwrap();
     }
     text
 }

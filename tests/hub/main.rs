@@ -9,6 +9,7 @@
 
 mod admission;
 mod agents;
+mod cron;
 mod describe;
 mod device_admin;
 mod device_verbs;

@@ -21,7 +21,7 @@ use openclaw_gateway::protocol::hello::Hello;
 use openclaw_gateway::protocol::log_entry::{Level, LogDraft};
 use openclaw_gateway::protocol::request::{Idempotency, LogFilter, LogsAppend, LogsTail, Request};
 
-use crate::describe::{at, describe_change, describe_diagnostic, describe_reply};
+use crate::describe::{describe_change, describe_diagnostic, describe_news, describe_reply};
 use crate::disk::apply;
 use crate::peers::{Peer, agent, operator};
 use crate::policies::policy;
@@ -169,6 +169,12 @@ impl Sim {
             apply(&mut self.disk, change);
         }
         ticket
+    }
+
+    /// The commit in flight reaches the disk, and nobody hears of it.
+    pub(crate) fn reach_disk(&mut self) -> &mut Self {
+        self.write_disk();
+        self
     }
 
     /// The commit in flight reaches the disk.
@@ -433,25 +439,7 @@ impl Sim {
                 let text = format!("agent {} {} {}", agent.name, agent.id, agent.status);
                 ("Agent", text)
             }
-            Event::Cron(news) => {
-                let mut text = format!("cron {}", news.action);
-                if let Some(number) = news.number {
-                    write!(text, " #{number}").unwrap();
-                }
-                if let Some(status) = news.status {
-                    write!(text, " {}", status.as_str()).unwrap();
-                }
-                if let Some(run_at_ms) = news.run_at_ms {
-                    write!(text, " at {}", at(run_at_ms)).unwrap();
-                }
-                if let Some(error) = &news.error {
-                    write!(text, " ({error})").unwrap();
-                }
-                if let Some(next) = news.next_run_at_ms {
-                    write!(text, " next {}", at(next)).unwrap();
-                }
-                ("Cron", text)
-            }
+            Event::Cron(news) => ("Cron", describe_news(news)),
             Event::Published { kind, payload } => {
                 ("Published", format!("{} {payload}", kind.name()))
             }

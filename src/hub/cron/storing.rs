@@ -102,7 +102,7 @@ impl Hub {
     }
 
     fn changed(
-        &mut self,
+        &self,
         action: &'static str,
         (conn, id): CronAsker,
         job: &JobId,

@@ -1,3 +1,5 @@
+//! Occurrences on ordinary days and on the days when clocks change.
+
 use jiff::tz::TimeZone;
 
 use super::*;

@@ -188,16 +188,6 @@ impl<'t> Tables<'t> {
             Change::DeleteAgent(name) => {
                 self.agents.remove(name.as_str())?;
             }
-            Change::PutCronJob(_)
-            | Change::DeleteCronJob(_)
-            | Change::PutCronRun(_)
-            | Change::DeleteCronRun(..) => self.apply_cron(change)?,
-        }
-        Ok(())
-    }
-
-    fn apply_cron(&mut self, change: &Change) -> Result<(), StoreError> {
-        match change {
             Change::PutCronJob(job) => {
                 self.cron_jobs.insert(job.id.as_str(), encode(&**job)?.as_slice())?;
             }
@@ -213,7 +203,6 @@ impl<'t> Tables<'t> {
             Change::DeleteCronRun(id, number) => {
                 self.cron_runs.remove((id.as_str(), *number))?;
             }
-            _ => {}
         }
         Ok(())
     }
