@@ -142,7 +142,7 @@ mod tests {
         let database = database();
         migrate(&database, &[leave_trace as Step; 6]).unwrap();
         let error = migrate(&database, STEPS).unwrap_err().to_string();
-        assert!(error.contains("schema version 7, this gateway knows up to 2"), "{error}");
+        assert!(error.contains("schema version 7, this gateway knows up to 3"), "{error}");
     }
 
     #[test]
