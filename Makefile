@@ -9,7 +9,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SKIPPED := $(TARGET_DIR)/skipped-tests.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fmt clippy conformance conformance-quick interop deny install clean skipped
+.PHONY: help run build test check fmt clippy conformance conformance-quick interop cron-oracle cron-oracle-quick deny install clean skipped
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,11 +20,12 @@ run: ## Build and start on 127.0.0.1:8080 with its state in ./state; ARGS="…" 
 build: ## Build the release binary, target/release/openclaw-gateway
 	$(CARGO) build --release --locked
 
-test: ## Everything that guards a change: fmt, clippy, all tests, quick conformance, interop
+test: ## Everything that guards a change: fmt, clippy, all tests, quick conformance, interop, cron
 	@mkdir -p $(TARGET_DIR) && rm -f $(SKIPPED)
 	$(MAKE) check
 	$(MAKE) conformance-quick
 	$(MAKE) interop
+	$(MAKE) cron-oracle-quick
 	@$(MAKE) --no-print-directory skipped
 
 check: fmt clippy ## fmt, clippy and all tests, without what needs other people's programs
@@ -44,6 +45,12 @@ conformance-quick: ## The short Autobahn sections, as `make test` runs them
 
 interop: ## Clients from npm and PyPI that nobody here wrote, against the real binary
 	tests/interop/run.sh
+
+cron-oracle: ## Fifty schedules over a year, in all time zones, against PyPI's croniter (a minute)
+	tests/oracle/cron.sh full
+
+cron-oracle-quick: ## The days on which clocks change, and month ends, as `make test` runs it
+	tests/oracle/cron.sh quick
 
 skipped: ## List the tests that the last `make test` could not run, with the reason
 	@if [ -s $(SKIPPED) ]; then \

@@ -2,7 +2,7 @@
 //!
 //! Owns the refusal of a malformed one, with its column, and the rule for clocks that are put
 //! forward or back (`docs/protocol.md`, "Cron"). Which wall-clock times match is `croner`'s to say,
-//! which moments those are is `jiff`'s. Reads no clock. Called by `schedule`.
+//! which moments those are is `jiff`'s alone. Reads no clock. Called by `schedule`.
 
 use std::sync::Arc;
 
@@ -56,8 +56,7 @@ impl Expression {
     /// The first occurrence after this moment, if there is one within the next centuries.
     pub(super) fn next_after(&self, zone: &TimeZone, after: Timestamp) -> Option<Timestamp> {
         if self.is_interval {
-            let next = self.cron.find_next_occurrence(&after.to_zoned(zone.clone()), false);
-            return Some(next.ok()?.timestamp());
+            return self.next_of_interval(zone, after);
         }
         let mut civil = zone.to_datetime(after);
         for _ in 0..STEPS_MAX {
@@ -73,8 +72,7 @@ impl Expression {
     /// The last occurrence up to and with this moment.
     pub(super) fn latest_until(&self, zone: &TimeZone, until: Timestamp) -> Option<Timestamp> {
         if self.is_interval {
-            let latest = self.cron.find_previous_occurrence(&until.to_zoned(zone.clone()), true);
-            return Some(latest.ok()?.timestamp());
+            return self.latest_of_interval(zone, until);
         }
         // When a clock was put back, later wall-clock times may have come before.
         let mut civil = zone.to_datetime(until.checked_add(CLOCK_CHANGE_MAX).ok()?);
@@ -83,6 +81,43 @@ impl Expression {
             let moment = fixed(zone, civil)?;
             if moment <= until {
                 return Some(moment);
+            }
+        }
+        None
+    }
+
+    /// Looks through one stretch after the other in which the clock is not changed. `croner` could
+    /// be given the zone, but comes to the same moment again where a clock repeats an hour.
+    fn next_of_interval(&self, zone: &TimeZone, after: Timestamp) -> Option<Timestamp> {
+        let (mut from, mut inclusive) = (after, false);
+        for _ in 0..STEPS_MAX {
+            let offset = zone.to_offset(from);
+            let civil =
+                self.cron.find_next_occurrence(&offset.to_datetime(from), inclusive).ok()?;
+            let moment = offset.to_timestamp(civil).ok()?;
+            match zone.following(from).next() {
+                Some(change) if change.timestamp() <= moment => from = change.timestamp(),
+                Some(_) | None => return Some(moment),
+            }
+            inclusive = true;
+        }
+        None
+    }
+
+    /// The same, back in time.
+    fn latest_of_interval(&self, zone: &TimeZone, until: Timestamp) -> Option<Timestamp> {
+        let instant = SignedDuration::from_nanos(1);
+        let mut until = until;
+        for _ in 0..STEPS_MAX {
+            let offset = zone.to_offset(until);
+            let civil =
+                self.cron.find_previous_occurrence(&offset.to_datetime(until), true).ok()?;
+            let moment = offset.to_timestamp(civil).ok()?;
+            match zone.preceding(until.checked_add(instant).ok()?).next() {
+                Some(change) if moment < change.timestamp() => {
+                    until = change.timestamp().checked_sub(instant).ok()?;
+                }
+                Some(_) | None => return Some(moment),
             }
         }
         None

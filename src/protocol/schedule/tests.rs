@@ -182,7 +182,16 @@ fn forward_and_backward_searches_agree_minute_by_minute_on_the_days_of_change() 
         ("America/Santiago", "2026-09-05T22:00"),
         ("Africa/Cairo", "2026-10-29T22:00"),
     ];
-    let exprs = ["*/7 * * * *", "5,50 * * * *", "* 2 * * *", "10,40 1-3 * * *", "30 2 * * *"];
+    let exprs = [
+        "*/7 * * * *",
+        "0 * * * *",
+        "30 * * * *",
+        "0 */2 * * *",
+        "5,50 * * * *",
+        "* 2 * * *",
+        "10,40 1-3 * * *",
+        "30 2 * * *",
+    ];
     for (zone, midnight) in days {
         let begin = format!("{midnight}[{zone}]").parse::<jiff::Zoned>().unwrap();
         let begin = millis(begin.timestamp()).unwrap();
@@ -190,7 +199,12 @@ fn forward_and_backward_searches_agree_minute_by_minute_on_the_days_of_change() 
             let schedule = cron(expr, zone);
             let (mut at, mut occurrences) = (begin - 86_400_000, Vec::new());
             while at <= begin + 2 * 86_400_000 {
-                at = schedule.next_after(at).unwrap();
+                let next = schedule.next_after(at).unwrap();
+                assert!(next > at, "{expr} in {zone} does not go on from {at}");
+                let before = schedule.latest_until(next - 1);
+                let last = occurrences.last().copied().or(before);
+                assert_eq!(before, last, "{expr} in {zone} just before {next}");
+                at = next;
                 occurrences.push(at);
             }
             assert!(occurrences.is_sorted());
