@@ -3,13 +3,18 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
+BINDIR = $(PREFIX)/bin
+LIBDIR = $(PREFIX)/lib
+DOCDIR = $(PREFIX)/share/doc/$(BIN)
+# A binary that is built already; without one, `make install` builds it.
+BINARY ?=
 BIN := openclaw-gateway
 # Cargo may be told to build elsewhere.
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SKIPPED := $(TARGET_DIR)/skipped-tests.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fmt clippy conformance conformance-quick interop cron-oracle cron-oracle-quick deny install clean skipped
+.PHONY: help run build test check fmt clippy conformance conformance-quick interop cron-oracle cron-oracle-quick fuzz deny install clean skipped
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +57,9 @@ cron-oracle: ## Fifty schedules over a year, in all time zones, against PyPI's c
 cron-oracle-quick: ## The days on which clocks change, and month ends, as `make test` runs it
 	tests/oracle/cron.sh quick
 
+fuzz: ## Fuzz each target in fuzz/ for FUZZ_SECONDS=600, FUZZ_JOBS=1 side by side (an hour)
+	fuzz/run.sh
+
 skipped: ## List the tests that the last `make test` could not run, with the reason
 	@if [ -s $(SKIPPED) ]; then \
 		echo "Skipped (REQUIRE_ALL=1 makes each a failure):"; sed 's/^/  /' $(SKIPPED); \
@@ -63,9 +71,23 @@ deny: ## Check licences, sources and duplicate crates (cargo install --locked ca
 		{ echo "cargo-deny is missing; install it with: cargo install --locked cargo-deny"; exit 1; }
 	$(CARGO) deny --locked check bans licenses sources
 
-install: build ## Install to $(DESTDIR)$(PREFIX)/bin
-	install -d "$(DESTDIR)$(PREFIX)/bin"
-	install -m 0755 "$(TARGET_DIR)/release/$(BIN)" "$(DESTDIR)$(PREFIX)/bin/$(BIN)"
+install: $(if $(BINARY),,build) ## Install binary, unit, examples below $(DESTDIR); BINARY=… builds nothing
+	install -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(LIBDIR)/systemd/system" \
+		"$(DESTDIR)$(LIBDIR)/sysusers.d" "$(DESTDIR)$(LIBDIR)/tmpfiles.d" \
+		"$(DESTDIR)/etc/logrotate.d" "$(DESTDIR)$(DOCDIR)"
+	install -d -m 0750 "$(DESTDIR)/etc/openclaw"
+	install -m 0755 "$(or $(BINARY),$(TARGET_DIR)/release/$(BIN))" "$(DESTDIR)$(BINDIR)/$(BIN)"
+	sed -e 's|/usr/local/bin/|$(BINDIR)/|' -e 's|/usr/local/share/doc/$(BIN)/|$(DOCDIR)/|' \
+		packaging/systemd/$(BIN).service > "$(DESTDIR)$(LIBDIR)/systemd/system/$(BIN).service"
+	chmod 0644 "$(DESTDIR)$(LIBDIR)/systemd/system/$(BIN).service"
+	install -m 0644 packaging/systemd/$(BIN).sysusers "$(DESTDIR)$(LIBDIR)/sysusers.d/$(BIN).conf"
+	install -m 0644 packaging/systemd/$(BIN).tmpfiles "$(DESTDIR)$(LIBDIR)/tmpfiles.d/$(BIN).conf"
+	install -m 0644 packaging/$(BIN).logrotate "$(DESTDIR)/etc/logrotate.d/$(BIN)"
+	install -m 0644 README.md config.example.toml packaging/systemd/run-as.conf "$(DESTDIR)$(DOCDIR)"
+	install -m 0644 packaging/nginx/$(BIN).conf "$(DESTDIR)$(DOCDIR)/nginx.conf"
+	@# A configuration that is there is somebody's work.
+	test -e "$(DESTDIR)/etc/openclaw/gateway.toml" || \
+		install -m 0640 packaging/gateway.toml "$(DESTDIR)/etc/openclaw/gateway.toml"
 
 clean: ## Remove what was built; ./state stays
 	$(CARGO) clean

@@ -85,13 +85,24 @@ fn sources() -> Vec<(String, String)> {
 
 /// All Rust of the package.
 fn rust_files() -> Vec<(String, String)> {
-    ["src", "tests", "examples", "benches"].iter().flat_map(|dir| files(dir, &["rs"])).collect()
+    ["src", "tests", "examples", "benches", "fuzz/src", "fuzz/fuzz_targets"]
+        .iter()
+        .flat_map(|dir| files(dir, &["rs"]))
+        .collect()
 }
 
 /// What people read and run besides Rust.
 fn other_files() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for name in ["Makefile", "Cargo.toml", "config.example.toml", "deny.toml", ".ci/run"] {
+    for name in [
+        "Makefile",
+        "Cargo.toml",
+        "config.example.toml",
+        "deny.toml",
+        ".ci/run",
+        "fuzz/Cargo.toml",
+        "fuzz/run.sh",
+    ] {
         if let Ok(text) = fs::read_to_string(root().join(name)) {
             found.push((name.to_owned(), text));
         }

@@ -48,7 +48,8 @@ fn refused(file: &Setting<PathBuf>, key: &str, problem: String) -> ConfigErrors 
     ConfigError::new(&file.place, key, problem).into()
 }
 
-fn read_public(file: &Path) -> Result<Vec<u8>, String> {
+/// Reads a file that everybody may read; the error names it.
+pub(super) fn read_public(file: &Path) -> Result<Vec<u8>, String> {
     let shown = file.display();
     let cannot_read = |error: io::Error| format!("cannot read {shown}: {error}");
     if fs::metadata(file).map_err(cannot_read)?.len() > TLS_FILE_BYTES_MAX {

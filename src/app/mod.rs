@@ -10,6 +10,7 @@ mod client;
 pub mod config;
 pub mod error;
 mod server;
+mod upkeep;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -37,8 +37,9 @@ use crate::shell::readiness::Readiness;
 use crate::shell::refusals::Refusals;
 use crate::shell::registry::Registry;
 use crate::shell::service::{GatewayService, OwnerService};
+use crate::shell::service_manager::ServiceManager;
 use crate::shell::signals::{self, StopSignal};
-use crate::shell::store::{Store, StoreHandle, StoreReport};
+use crate::shell::store::{SnapshotSource, Store, StoreHandle, StoreReport};
 use crate::shell::watchdog::Watchdog;
 
 /// What the main thread waits for.
@@ -60,6 +61,31 @@ struct Running {
     control: ControlSocket,
     watchdog: Watchdog,
     ending: Ending,
+    manager: ServiceManager,
+    /// What the service manager was told last.
+    status: String,
+}
+
+impl Running {
+    /// Where the gateway listens, and why it is not ready if it is not.
+    fn describe(&self) -> String {
+        let mut status = format!("listening on {}", self.listener.address());
+        if let Some(reason) = self.shared.readiness.not_ready() {
+            status.push_str(&format!(", not ready: {reason}"));
+        }
+        status
+    }
+
+    /// What is done every `WATCHDOG_INTERVAL`.
+    fn look(&mut self) {
+        self.watchdog.look();
+        self.shared.refusals.summarise();
+        let status = self.describe();
+        if status != self.status {
+            self.manager.status(&status);
+            self.status = status;
+        }
+    }
 }
 
 /// Starts the gateway, runs it until it is told to stop, and stops it.
@@ -83,7 +109,7 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let hub = Hub::new(policy, state, seed, clock::moment());
 
     let (inbox, hub_inbox) = bounded(HUB_INBOX_MAX);
-    start_hub(hub, store, hub_inbox, Arc::clone(&readiness), wake.clone())?;
+    let snapshots = start_hub(hub, store, hub_inbox, Arc::clone(&readiness), wake.clone())?;
     readiness.wait_for_start(clock::instant() + START_GRACE);
     let flusher = FlusherThread::start().map_err(io_error("cannot start the flusher"))?;
     let registry = Registry::new();
@@ -109,7 +135,7 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let watchdog = Watchdog::new(inbox.clone(), readiness);
     let ending = Ending::start(inbox, registry, move || drop(gathered.send(Wake::Gathered)))
         .map_err(io_error("cannot start the thread for the end"))?;
-    let owner = Arc::new(OwnerService(Arc::clone(&service)));
+    let owner = Arc::new(OwnerService { gateway: Arc::clone(&service), snapshots });
     let control = ControlSocket::start(&config.state_dir, owner, &setup).map_err(io_error(
         format_args!("cannot listen on {}", config.state_dir.join(CONTROL_SOCKET).display()),
     ))?;
@@ -118,7 +144,13 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     announce::listening(listener.address(), config, pairing_code.as_ref())
         .map_err(io_error("cannot say that the gateway listens"))?;
 
-    wait_and_stop(&woken, Running { shared, listener, control, watchdog, ending })
+    let manager = ServiceManager::from_environment();
+    let mut running =
+        Running { shared, listener, control, watchdog, ending, manager, status: String::new() };
+    running.status = running.describe();
+    running.manager.ready(&running.status);
+
+    wait_and_stop(&woken, running)
 }
 
 /// How long the first commit may take before the port listens all the same, not ready.
@@ -133,11 +165,17 @@ const WAKES_MAX: usize = 8;
 fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), StartError> {
     let mut deadline = never();
     let mut watch = tick(WATCHDOG_INTERVAL);
+    let mut signs = running.manager.sign_interval().map_or_else(never, tick);
     loop {
         let wake = select! {
             recv(watch) -> _ => {
-                running.watchdog.look();
-                running.shared.refusals.summarise();
+                running.look();
+                continue;
+            }
+            recv(signs) -> _ => {
+                if running.watchdog.has_progressed() {
+                    running.manager.alive();
+                }
                 continue;
             }
             recv(woken) -> wake => wake.unwrap_or(Wake::Broken),
@@ -150,6 +188,7 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
         match wake {
             Wake::Signal(StopSignal::Stop(signal)) => {
                 log::info!("{signal}: stopping");
+                running.manager.stopping("stopping");
                 deadline = after(END_GRACE);
                 running.shared.readiness.drain();
                 running.listener.stop();
@@ -162,6 +201,7 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
             Wake::Finished(store) => {
                 // There is no hub to watch any more.
                 watch = never();
+                signs = never();
                 running.ending.gather(store);
             }
             Wake::Gathered => return Ok(()),
@@ -172,14 +212,15 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
     }
 }
 
-/// Starts the store, fan-out and hub threads; `wake` hears of the hub's end.
+/// Starts the store, fan-out and hub threads; `wake` hears of the hub's end. Returns where
+/// snapshots of the store are taken.
 fn start_hub(
     hub: Hub,
     store: Store,
     inbox: Receiver<Inbound>,
     readiness: Arc<Readiness>,
     wake: Sender<Wake>,
-) -> Result<(), StartError> {
+) -> Result<SnapshotSource, StartError> {
     let (report, reports) = bounded(STORE_REPORTS_MAX);
     let store = store
         .start(move |told| {
@@ -192,9 +233,11 @@ fn start_hub(
         })
         .map_err(io_error("cannot start the store thread"))?;
     let fanout = fanout::start().map_err(io_error("cannot start the fan-out thread"))?;
+    let snapshots = store.snapshots();
     HubThread::new(hub, inbox, reports, fanout, store, readiness)
         .start(move |end| drop(wake.send(end.map_or(Wake::Broken, Wake::Finished))))
-        .map_err(io_error("cannot start the hub thread"))
+        .map_err(io_error("cannot start the hub thread"))?;
+    Ok(snapshots)
 }
 
 fn shared(

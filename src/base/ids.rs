@@ -72,12 +72,32 @@ text_id!(
     JobId
 );
 text_id!(
+    /// A request for approval: chosen by who asks, else `ap-` and 32 hex digits.
+    ApprovalId
+);
+text_id!(
+    /// A command that an agent may always run: `al-` and 32 hex digits, from what is allowed.
+    AllowedId
+);
+text_id!(
     /// A pending pairing request.
     PairingId
 );
 
 /// A journal position. Grows; never used twice, not even after a crash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Cursor(pub u64);
 
 /// A commit that the hub asked the store for. Grows by one from commit to commit.

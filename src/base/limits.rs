@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+mod talk;
+
+pub use self::talk::*;
+
 /// Requests of one connection that wait for the hub or the store. The next one waits in its
 /// socket. 64 of 25 MiB would be too much: `inboundBytesTotal` bounds the bytes.
 pub const REQUESTS_IN_PROGRESS_MAX: u32 = 64;
@@ -128,6 +132,39 @@ pub const TOKEN_ROTATION_GRACE: Duration = Duration::from_secs(5 * 60);
 /// are 1.4 MB, which fits the backlog of a peer.
 pub const DEVICES_LISTED_MAX: usize = 1_000;
 const _: () = assert!(DEVICES_LISTED_MAX * 2 * 700 < BACKLOG_BYTES_DEFAULT);
+
+/// What a subcommand on this machine reads of the gateway's HTTP answer: a head of a few hundred
+/// bytes, or a sentence.
+pub const LOCAL_ANSWER_BYTES_MAX: u64 = 4 * 1024;
+/// How long `health` waits: a container's health check has 30 seconds by default.
+pub const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
+/// A certificate that ends sooner is warned of: Let's Encrypt renews 30 days before the end, so one
+/// that has 21 left was missed for more than a week.
+pub const CERTIFICATE_WARN: Duration = Duration::from_secs(21 * 24 * 60 * 60);
+/// Free space below which `doctor` warns: the default journal several times over, as a database
+/// holds old pages beside new ones and a restore keeps two.
+pub const DISK_WARN_BYTES: u64 = 512 * 1024 * 1024;
+/// Free space below which reports are about to fail: one journal of the default size.
+pub const DISK_FAIL_BYTES: u64 = 64 * 1024 * 1024;
+/// A clock before this is wrong: 1 November 2026, when this was written, in Unix milliseconds.
+pub const CLOCK_MIN_MS: u64 = 1_793_491_200_000;
+
+/// One key or value in a backup: a journal entry of 64 KiB of message and as much of `extra`, each
+/// six times as long where every byte needs an escape, is below 1 MiB.
+pub const BACKUP_FIELD_BYTES_MAX: u32 = 16 * 1024 * 1024;
+/// How long a backup in progress waits for its reader, who writes it to a disk.
+pub const BACKUP_STALL_MAX: Duration = Duration::from_secs(30);
+/// How long a backup may take in all: its snapshot keeps the database from reusing space. The
+/// journal of 32 MiB over the slowest disk (1 MB/s) takes half a minute.
+pub const BACKUP_TIME_MAX: Duration = Duration::from_secs(10 * 60);
+/// Cursors that no gateway gives in a second: eight times what the store was measured to take. A
+/// restored journal goes on at this many times the seconds since 1970, which stays below 2^53
+/// until 2106.
+pub const CURSORS_PER_SECOND_MAX: u64 = 1 << 21;
+/// How long whoever wants a snapshot waits for the commit that runs.
+pub const STORE_SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
+/// Requests for a snapshot that wait: one for each connection of the owner.
+pub const STORE_SNAPSHOTS_WAITING_MAX: usize = CONTROL_CONNECTIONS_MAX;
 
 /// Connections over the local control socket: a few people at their command lines.
 pub const CONTROL_CONNECTIONS_MAX: usize = 16;
@@ -441,3 +478,62 @@ pub const CRON_LIST_BYTES_MAX: usize = 64 * CRON_PAYLOAD_BYTES_MAX;
 const _: () = assert!(CRON_JOBS_DEFAULT <= CRON_JOBS_MAX);
 const _: () = assert!(CRON_CONCURRENT_DEFAULT <= CRON_CONCURRENT_MAX);
 const _: () = assert!(CRON_LATE_MAX.as_millis() >= CRON_RECHECK.as_millis());
+/// Programs that run at a time by default, and at most by configuration. Each takes two pipes, a
+/// pidfd and a socket if it connects: 1,000 are 4,000 descriptors of the usual 20,000.
+pub const SPAWNS_CONCURRENT_DEFAULT: usize = 32;
+/// See [`SPAWNS_CONCURRENT_DEFAULT`].
+pub const SPAWNS_CONCURRENT_MAX: usize = 1_000;
+/// Spawns that wait for their turn by default, and at most by configuration: 10,000 of at most
+/// [`SPAWN_ASK_BYTES_MAX`] would be 10 GB, so [`SPAWNS_ASKED_BYTES_MAX`] bounds them all.
+pub const SPAWNS_QUEUED_DEFAULT: usize = 200;
+/// See [`SPAWNS_QUEUED_DEFAULT`].
+pub const SPAWNS_QUEUED_MAX: usize = 10_000;
+/// Arguments, variables and stdin of one spawn: Linux takes 2 MiB of arguments and variables by
+/// default, and 128 KiB in one.
+pub const SPAWN_ASK_BYTES_MAX: usize = 1024 * 1024;
+/// The same of all spawns that wait.
+pub const SPAWNS_ASKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// One argument, or one variable with its name (Linux: `MAX_ARG_STRLEN` is 128 KiB).
+pub const SPAWN_ARG_BYTES_MAX: usize = 128 * 1024 - 1;
+/// Arguments, and likewise variables, of one spawn.
+pub const SPAWN_ARGS_MAX: usize = 1_000;
+/// A command or a directory (Linux: `PATH_MAX`).
+pub const SPAWN_PATH_BYTES_MAX: usize = 4_095;
+/// `{task}` of a template, which becomes one argument.
+pub const SPAWN_TASK_BYTES_MAX: usize = 64 * 1024;
+/// How long a program may run by default, and at most by configuration.
+pub const SPAWN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
+/// See [`SPAWN_TIMEOUT_DEFAULT`].
+pub const SPAWN_TIMEOUT_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Between TERM and KILL by default, and at most.
+pub const SPAWN_GRACE_DEFAULT: Duration = Duration::from_secs(10);
+/// See [`SPAWN_GRACE_DEFAULT`].
+pub const SPAWN_GRACE_MAX: Duration = Duration::from_secs(10 * 60);
+/// For what a program that has exited left running, by default.
+pub const SPAWN_LEFTOVER_GRACE_DEFAULT: Duration = Duration::from_secs(2);
+/// Nothing of a program runs any more: how long its output may still come. Who holds its pipe then
+/// is out of reach.
+pub const SPAWN_OUTPUT_GRACE: Duration = Duration::from_secs(5);
+/// While the gateway stops, TERM is followed by KILL after this long at the latest.
+pub const STOP_CHILD_GRACE: Duration = Duration::from_secs(3);
+/// Output of one program that is taken, by default: some 10,000 lines a second.
+pub const SPAWN_OUTPUT_BYTES_PER_SECOND_DEFAULT: u64 = 1024 * 1024;
+/// What a program needs to find its way; secrets are in none of them.
+pub const SPAWN_ENV_ALLOW_DEFAULT: [&str; 8] =
+    ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR"];
+/// Agent templates: each is a table of the configuration.
+pub const AGENT_TEMPLATES_MAX: usize = 1_000;
+/// Ended spawns that are kept: 1,000 of some 1 KiB are 1 MiB.
+pub const SPAWNS_ENDED_MAX: usize = 1_000;
+/// The plain output of a spawn that becomes the text of a run.
+pub const SPAWN_TEXT_BYTES_MAX: usize = 64 * 1024;
+/// The error of a spawn: a path and a sentence.
+pub const SPAWN_ERROR_BYTES_MAX: usize = 1024;
+/// How much of a command is kept and shown.
+pub const SPAWN_COMMAND_CHARS_MAX: usize = 256;
+/// Spawns in one `spawn.list`: 1,000 of at most some 3 KiB, and mostly 400 bytes.
+pub const SPAWNS_LISTED_MAX: usize = 1_000;
+const _: () = assert!(SPAWNS_LISTED_MAX * 3 * 1024 < BACKLOG_BYTES_DEFAULT);
+
+const _: () = assert!(STOP_CHILD_GRACE.as_millis() < STOP_COMMIT_GRACE.as_millis());
+const _: () = assert!(SPAWN_TASK_BYTES_MAX < SPAWN_ARG_BYTES_MAX);

@@ -11,7 +11,7 @@
 //!                         └── new device or token ──▶ waits for its commit ┴─ stored ──▶ Admit
 //! ```
 
-use crate::base::ids::{AgentName, ConnId, RequestId, UserName};
+use crate::base::ids::{AgentName, ConnId, RequestId, SpawnId, UserName};
 use crate::base::limits::{RESTART_EXPECTED, TICK_INTERVAL};
 use crate::base::time::{Moment, millis};
 use crate::hub::clients::Client;
@@ -45,6 +45,8 @@ pub(super) struct Admission {
     pub(super) token: Option<(IssuedToken, TokenHash)>,
     /// The key that signed, when a signature let it in.
     pub(super) key: Option<PublicKey>,
+    /// The spawn whose credential let it in.
+    pub(super) spawn: Option<SpawnId>,
     /// What was registered for it.
     pub(super) registered: Option<Registered>,
 }
@@ -81,6 +83,9 @@ impl Hub {
         if !self.announced_ready {
             return Err(Box::new(Refusal::starting()));
         }
+        if let Some(admission) = self.admission_by_spawn(asked)? {
+            return Ok(admission);
+        }
         let address = asked.peer.address;
         if let Some(left) = self.limiter.locked_for(now.at, address)
             && !self.passes_lock_out(asked)
@@ -111,6 +116,7 @@ impl Hub {
             role: Role::Operator,
             scopes: ScopeSet::ADMIN,
             agent: None,
+            session: None,
             device: None,
             user: UserName::new(DEFAULT_USER),
             is_owner: true,
@@ -183,6 +189,7 @@ impl Hub {
                 role: connect.role,
                 scopes: asked_or_default(connect),
                 agent: self.free_agent_name(connect)?,
+                session: None,
                 device: None,
                 user: UserName::new(DEFAULT_USER),
                 is_owner: false,
@@ -241,7 +248,8 @@ impl Hub {
         let grant = Grant {
             role: token.role,
             scopes: connect.scopes.map_or(may, |scopes| grantable(scopes, may)),
-            agent: device.agent.clone(),
+            agent: borne_name(device),
+            session: None,
             device: Some(device.id.clone()),
             user: device.user.clone(),
             is_owner: false,
@@ -274,6 +282,7 @@ impl Hub {
             role: connect.role,
             scopes: grantable(asked_or_default(connect), secret.scopes),
             agent: self.free_agent_name(connect)?,
+            session: None,
             device: None,
             user: secret.user.clone(),
             is_owner: false,
@@ -310,7 +319,8 @@ impl Hub {
         let grant = Grant {
             role: device.role,
             scopes: grantable(scopes, device.scopes),
-            agent: device.agent.clone(),
+            agent: borne_name(device),
+            session: None,
             device: Some(device.id.clone()),
             user: device.user.clone(),
             is_owner: false,
@@ -349,9 +359,11 @@ impl Hub {
             Client {
                 grant: admission.grant.clone(),
                 client_id: admission.client.id.clone(),
+                spawn: admission.spawn.clone(),
                 has_signed: admission.key.is_some(),
                 rtt: None,
                 closing: false,
+                waits: 0,
             },
         );
         self.heartbeats.admitted(now.at, conn);
@@ -370,12 +382,12 @@ impl Hub {
             role_sent: admission.role_sent,
             grant: admission.grant,
             token: admission.token.map(|(token, _)| token),
+            features: self.features(),
             presence,
             presence_version,
             health_version: self.health_version,
             uptime_ms: millis(now.at.duration_since(self.started.at)),
             auth_mode: admission.mode,
-            features: self.features(),
             message_bytes_max: self.policy.limits.message_bytes_max,
             backlog_bytes_max: self.policy.limits.backlog_bytes_max,
             tick_interval_ms: millis(TICK_INTERVAL),
@@ -383,6 +395,16 @@ impl Hub {
         // A new client has the state without waiting.
         let tick = self.ticks.snapshot(now, &self.sessions);
         effects.push(Effect::Send { conn, event: tick });
+        if let Some(spawn) = admission.spawn {
+            self.run_agent_arrived(conn, &spawn, effects);
+        }
+    }
+
+    /// The parts of the product page that are on, in its order.
+    fn features(&self) -> Vec<&'static str> {
+        let spawn = self.policy.spawn.enabled.then_some("spawn");
+        let cron = self.cron.is_enabled().then_some("cron");
+        spawn.into_iter().chain(cron).chain(["logs"]).collect()
     }
 
     /// Refuses a `connect`, and reports it unless its address has been reported just now.
@@ -415,7 +437,7 @@ impl Hub {
 }
 
 impl Admission {
-    fn new(asked: &ConnectRequested, grant: Grant, mode: &'static str) -> Self {
+    pub(super) fn new(asked: &ConnectRequested, grant: Grant, mode: &'static str) -> Self {
         Self {
             conn: asked.conn,
             request: asked.connect.id.clone(),
@@ -431,6 +453,7 @@ impl Admission {
             mode,
             token: None,
             key: None,
+            spawn: None,
             registered: None,
         }
     }
@@ -453,4 +476,9 @@ pub(super) fn asked_or_default(connect: &Connect) -> ScopeSet {
         Role::Operator => ScopeSet::READ,
         Role::Agent => ScopeSet::NONE,
     })
+}
+
+/// An agent's name. A device that has become an operator keeps it for itself, and is no agent.
+fn borne_name(device: &DeviceRecord) -> Option<AgentName> {
+    device.agent.clone().filter(|_| device.role == Role::Agent)
 }

@@ -25,11 +25,16 @@ pub(super) struct Agents {
 }
 
 impl Agents {
-    /// Takes what was on disk.
+    /// Takes what was on disk. Of two with one number, as only damage could have left them, it
+    /// stays with the one that spoke last.
     pub(super) fn load(&mut self, mut agents: Vec<Arc<AgentStatus>>) {
         agents.sort_by_key(|agent| std::cmp::Reverse(agent.last_seen_ms));
         agents.truncate(AGENTS_MAX);
-        for agent in agents {
+        for mut agent in agents {
+            if self.by_id.get(&agent.id).is_some_and(|holder| *holder != agent.name) {
+                let id = self.id_of(&agent.name);
+                Arc::make_mut(&mut agent).id = id;
+            }
             self.insert(agent);
         }
     }
@@ -141,6 +146,16 @@ mod tests {
         agents.put(status("agent1", id + 1, 2));
         assert_eq!(agents.id_of(&name), id + 1);
         assert!(agents.is_consistent());
+    }
+
+    #[test]
+    fn a_number_that_two_stored_agents_claim_stays_with_the_one_that_spoke_last() {
+        let mut agents = Agents::default();
+        agents.load(vec![status("a0", 7, 1), status("a1", 7, 2), status("a2", 8, 3)]);
+        assert!(agents.is_consistent());
+        let id = |name: &str| agents.id_of(&AgentName::new(name));
+        assert_eq!((id("a1"), id("a2")), (7, 8));
+        assert!(id("a0") >= DERIVED_FROM);
     }
 
     #[test]

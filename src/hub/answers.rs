@@ -10,39 +10,53 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::base::ids::{ConnId, Cursor, RequestId};
+use crate::base::ids::{ConnId, Cursor, RequestId, SessionKey, SpawnId};
 use crate::base::limits::{IDEMPOTENT_ANSWER_TTL, IDEMPOTENT_ANSWERS_MAX};
 use crate::base::time::Moment;
 use crate::hub::records::{AnswerKey, AnswerRecord};
-use crate::protocol::reply::Reply;
 
-/// What a report is answered with, kept as small as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a request is answered with, kept as small as it is. `Hub::reply_of` makes it whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// A bare `ok`.
     Done,
     /// The cursors of a `logs.append`.
     Appended { first: Cursor, last: Cursor },
+    /// A session that was changed, to be shown as it is when the answer is given.
+    SessionChanged(SessionKey),
+    /// A session that is gone, and whether there was one.
+    SessionDeleted { key: SessionKey, deleted: bool },
+    /// How this spawn stands then; `template` if `sessions_spawn` asked for it.
+    Spawned { spawn: SpawnId, template: bool },
 }
 
 impl Answer {
-    pub(super) fn reply(self) -> Reply {
-        match self {
-            Self::Done => Reply::Empty,
-            Self::Appended { first, last } => Reply::LogsAppended { first, last },
-        }
-    }
-
-    fn to_json(self) -> Value {
+    fn to_json(&self) -> Value {
         match self {
             Self::Done => json!({ "done": true }),
+            Self::Spawned { spawn, template } => json!({ "spawn": spawn, "template": template }),
             Self::Appended { first, last } => json!({ "first": first.0, "last": last.0 }),
+            Self::SessionChanged(key) => json!({ "changed": key.as_str() }),
+            Self::SessionDeleted { key, deleted } => {
+                json!({ "session": key.as_str(), "deleted": deleted })
+            }
         }
     }
 
     fn from_json(value: &Value) -> Option<Self> {
         if value.get("done").is_some() {
             return Some(Self::Done);
+        }
+        let session = |name: &str| value.get(name)?.as_str().map(SessionKey::new);
+        if let Some(key) = session("changed") {
+            return Some(Self::SessionChanged(key));
+        }
+        if let Some(key) = session("session") {
+            return Some(Self::SessionDeleted { key, deleted: value.get("deleted")?.as_bool()? });
+        }
+        if let Some(spawn) = value.get("spawn") {
+            let template = value.get("template")?.as_bool()?;
+            return Some(Self::Spawned { spawn: SpawnId::new(spawn.as_str()?), template });
         }
         let cursor = |name: &str| value.get(name)?.as_u64().map(Cursor);
         Some(Self::Appended { first: cursor("first")?, last: cursor("last")? })
@@ -111,16 +125,18 @@ impl Answers {
         now: Instant,
         key: &AnswerKey,
         params_hash: &[u8; 32],
-        asker: &Asker,
+        asker: Option<&Asker>,
     ) -> Known {
         match self.by_key.get_mut(key) {
             Some(entry) if entry.forget_at > now => {
                 if entry.params_hash != *params_hash {
                     return Known::Conflict;
                 }
-                let Some(waiting) = &mut entry.waiting else { return Known::Done(entry.answer) };
+                let Some(waiting) = &mut entry.waiting else {
+                    return Known::Done(entry.answer.clone());
+                };
                 // Bounded by the requests that its connection may have in progress.
-                waiting.push(asker.clone());
+                waiting.extend(asker.cloned());
                 Known::InProgress
             }
             _ if self.order.len() < IDEMPOTENT_ANSWERS_MAX => Known::New,
@@ -138,20 +154,23 @@ impl Answers {
         now: Moment,
         key: AnswerKey,
         params_hash: [u8; 32],
-        asker: Asker,
+        asker: Option<Asker>,
         answer: Answer,
     ) -> AnswerRecord {
         let until = now.after(IDEMPOTENT_ANSWER_TTL);
-        let entry = Entry { params_hash, answer, waiting: Some(vec![asker]), forget_at: until.at };
+        let record_answer = answer.to_json();
+        let waiting = Some(asker.into_iter().collect());
+        let entry = Entry { params_hash, answer, waiting, forget_at: until.at };
         self.by_key.insert(key.clone(), entry);
         self.order.push_back((until.at, key.clone()));
-        AnswerRecord { key, params_hash, answer: answer.to_json(), expires_at_ms: until.unix_ms }
+        AnswerRecord { key, params_hash, answer: record_answer, expires_at_ms: until.unix_ms }
     }
 
     /// The answer is on disk: everyone who waits gets it.
     pub(super) fn stored(&mut self, key: &AnswerKey) -> Option<(Answer, Vec<Asker>)> {
         let entry = self.by_key.get_mut(key)?;
-        Some((entry.answer, entry.waiting.take()?))
+        let waiting = entry.waiting.take()?;
+        Some((entry.answer.clone(), waiting))
     }
 
     /// The answer did not become durable: the key is free again, and everyone who waits is told.
@@ -215,22 +234,22 @@ mod tests {
     fn a_full_table_refuses_a_new_key_until_the_oldest_is_forgotten_and_keeps_the_old_ones() {
         let now = start();
         let later = now.after(Duration::from_secs(1));
-        let asker = || (ConnId(1), RequestId::new("r"));
+        let asker = || Some((ConnId(1), RequestId::new("r")));
         let answer = Answer::Appended { first: Cursor(1), last: Cursor(1) };
         let mut answers = Answers::default();
         for number in 0..IDEMPOTENT_ANSWERS_MAX {
-            answers.begin(now, key(number), [0; 32], asker(), answer);
+            answers.begin(now, key(number), [0; 32], asker(), answer.clone());
             answers.stored(&key(number));
         }
         let new = key(IDEMPOTENT_ANSWERS_MAX);
         let left = IDEMPOTENT_ANSWER_TTL - Duration::from_secs(1);
-        let full = answers.look_up(later.at, &new, &[0; 32], &asker());
+        let full = answers.look_up(later.at, &new, &[0; 32], asker().as_ref());
         assert!(matches!(full, Known::Full(retry_after) if retry_after == left));
-        let old = answers.look_up(later.at, &key(0), &[0; 32], &asker());
+        let old = answers.look_up(later.at, &key(0), &[0; 32], asker().as_ref());
         assert!(matches!(old, Known::Done(done) if done == answer));
         let over = now.after(IDEMPOTENT_ANSWER_TTL);
         assert_eq!(answers.expire(over.at).len(), IDEMPOTENT_ANSWERS_MAX);
-        assert!(matches!(answers.look_up(over.at, &new, &[0; 32], &asker()), Known::New));
+        assert!(matches!(answers.look_up(over.at, &new, &[0; 32], asker().as_ref()), Known::New));
         assert_eq!((answers.len(), answers.deadline()), (0, None));
     }
 

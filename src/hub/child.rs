@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::ids::{AgentName, SessionKey, SpawnId};
 use crate::base::secret::Secret;
 use crate::protocol::output_line::OutputContent;
+pub use crate::protocol::output_line::OutputStream;
+pub use crate::protocol::spawn::Exit;
 
 /// What the hub wants of the shell.
 #[derive(Debug)]
@@ -198,15 +200,6 @@ pub enum ChildNews {
     },
 }
 
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Exit {
-    /// With this code.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-}
-
 /// One line of output.
 #[derive(Debug)]
 pub struct OutputLine {
@@ -214,13 +207,4 @@ pub struct OutputLine {
     pub stream: OutputStream,
     /// What it says.
     pub content: OutputContent,
-}
-
-/// The two streams of a child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputStream {
-    /// Level `info`, reports.
-    Stdout,
-    /// Level `warn`.
-    Stderr,
 }

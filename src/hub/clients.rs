@@ -3,10 +3,10 @@
 //! Does not decide who is admitted (`admission`) or who is still alive (`heartbeat`).
 //! Every other part of the hub looks a peer up here before it answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::base::ids::{AgentName, ConnId, DeviceId};
+use crate::base::ids::{AgentName, ConnId, DeviceId, SessionKey, SpawnId};
 use crate::protocol::hello::Grant;
 use crate::protocol::scope::Role;
 
@@ -20,8 +20,12 @@ pub(super) struct Client {
     pub(super) has_signed: bool,
     /// The round trip of its last heartbeat.
     pub(super) rtt: Option<Duration>,
+    /// The spawn whose credential let it in.
+    pub(super) spawn: Option<SpawnId>,
     /// Whether `Effect::Close` was emitted: nothing that it asks now could be answered.
     pub(super) closing: bool,
+    /// Its requests that wait for something to happen.
+    pub(super) waits: u32,
 }
 
 /// All of them. Ordered, so that the same history gives the same effects.
@@ -30,8 +34,8 @@ pub(super) struct Clients {
     by_conn: BTreeMap<ConnId, Client>,
     operators: usize,
     agents: usize,
-    /// How many connections each agent has.
-    by_agent: BTreeMap<AgentName, usize>,
+    /// The connections of each agent.
+    by_agent: BTreeMap<AgentName, BTreeSet<ConnId>>,
 }
 
 impl Clients {
@@ -39,7 +43,7 @@ impl Clients {
         self.remove(conn);
         *self.count(client.grant.role) += 1;
         if let Some(agent) = &client.grant.agent {
-            *self.by_agent.entry(agent.clone()).or_default() += 1;
+            self.by_agent.entry(agent.clone()).or_default().insert(conn);
         }
         self.by_conn.insert(conn, client);
     }
@@ -50,8 +54,8 @@ impl Clients {
         if let Some(agent) = &client.grant.agent
             && let Some(connections) = self.by_agent.get_mut(agent)
         {
-            *connections -= 1;
-            if *connections == 0 {
+            connections.remove(&conn);
+            if connections.is_empty() {
                 self.by_agent.remove(agent);
             }
         }
@@ -90,6 +94,14 @@ impl Clients {
             .collect()
     }
 
+    /// The open connections that a spawn's credential let in. Looks at every connection.
+    pub(super) fn of_spawn(&self, spawn: &SpawnId) -> Vec<ConnId> {
+        self.iter()
+            .filter(|(_, client)| client.spawn.as_ref() == Some(spawn) && !client.closing)
+            .map(|(conn, _)| conn)
+            .collect()
+    }
+
     /// The names of the agents that are connected.
     pub(super) fn agent_names(&self) -> impl Iterator<Item = &AgentName> {
         self.by_agent.keys()
@@ -98,6 +110,24 @@ impl Clients {
     /// Whether this agent is connected.
     pub(super) fn has_agent(&self, name: &AgentName) -> bool {
         self.by_agent.contains_key(name)
+    }
+
+    /// The newest open connection of an agent that speaks of this session: what is for the agent
+    /// goes there.
+    pub(super) fn newest_of_agent(&self, name: &AgentName, session: &SessionKey) -> Option<ConnId> {
+        let speaks = |conn: &ConnId| {
+            self.get(*conn).is_some_and(|client| {
+                !client.closing && client.grant.session.as_ref().is_none_or(|own| own == session)
+            })
+        };
+        self.by_agent.get(name)?.iter().rev().copied().find(speaks)
+    }
+
+    /// A request of this connection no longer waits.
+    pub(super) fn waited(&mut self, conn: ConnId) {
+        if let Some(client) = self.by_conn.get_mut(&conn) {
+            client.waits = client.waits.saturating_sub(1);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

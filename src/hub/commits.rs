@@ -16,12 +16,17 @@ use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
 
-use crate::base::ids::{AgentName, ConnId, Cursor, DeviceId, JobId, RequestId, SessionKey, Ticket};
+use crate::base::ids::{
+    AgentName, AllowedId, ApprovalId, ConnId, Cursor, DeviceId, JobId, RequestId, RunId,
+    SessionKey, SpawnId, Ticket,
+};
 use crate::hub::admission::Admission;
 use crate::hub::agents::Agents;
 use crate::hub::cron::CronWaiter;
+use crate::hub::marks::Marks;
 use crate::hub::records::{AnswerKey, AnswerRecord, Change, DeviceRecord, TokenRecord};
 use crate::hub::sessions::Sessions;
+use crate::hub::spawns::table::Spawns;
 use crate::hub::touched::Touched;
 use crate::protocol::agent_status::AgentStatus;
 use crate::protocol::cron::{CronJob, CronRun};
@@ -36,6 +41,9 @@ const RECORD_BYTES: usize = 512;
 /// What a session or an agent's status costs, as it was and as it is.
 const SESSION_BYTES: usize = 2 * 1024;
 
+/// What a spawn's record costs: a command and an error of some 4 KiB at most, the rest is short.
+const SPAWN_BYTES: usize = 2 * 1024;
+
 /// Who is answered when a commit is on disk.
 pub(super) enum Waiter {
     /// A report: its answer, or that it was taken back.
@@ -46,8 +54,16 @@ pub(super) enum Waiter {
     Admission(Box<Admission>),
     /// A job that changed, or a run that begins.
     Cron(Box<CronWaiter>),
+    /// A run that starts: its agent is asked, and who asked is answered.
+    Run(RunId),
+    /// A run that has ended: everyone who waits for it is answered.
+    RunEnd(RunId),
     /// A request whose answer is known, and stands once everything so far is on disk.
     Reply { conn: ConnId, id: RequestId, reply: Reply },
+    /// A spawn that waits for a place.
+    SpawnQueued(SpawnId),
+    /// A launcher that waits for the word to go.
+    SpawnHeld(SpawnId),
 }
 
 /// Changes that become durable together.
@@ -66,11 +82,18 @@ pub(super) struct Batch {
     pub(super) jobs: BTreeSet<JobId>,
     /// The sessions and agents that are written as they are when the commit starts.
     pub(super) touched: Touched,
+    /// The runs and messages that are written as they are when the commit starts.
+    pub(super) marks: Marks,
+    /// Messages that are forgotten once their deletion is on disk.
+    pub(super) cleared: BTreeSet<u64>,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.touched.is_empty() && self.waiters.is_empty()
+        self.changes.is_empty()
+            && self.touched.is_empty()
+            && self.marks.is_empty()
+            && self.waiters.is_empty()
     }
 }
 
@@ -87,6 +110,9 @@ pub(super) struct Commits {
     unwanted: Vec<Change>,
     /// How many of these are with the store.
     unwanted_in_flight: usize,
+    /// What is to be written once the store takes writes again. Bounded by the tables whose
+    /// records it names, and what two commits hold.
+    unwritten: Marks,
 }
 
 impl Commits {
@@ -99,6 +125,7 @@ impl Commits {
             lazy: Vec::new(),
             unwanted: Vec::new(),
             unwanted_in_flight: 0,
+            unwritten: Marks::default(),
         }
     }
 
@@ -208,6 +235,64 @@ impl Commits {
         }
     }
 
+    /// A run changes, which from now on holds so many bytes of text.
+    pub(super) fn mark_run(&mut self, id: RunId, text_bytes: usize) {
+        if !self.healthy {
+            self.unwritten.runs.insert(id);
+        } else if self.gathering.marks.runs.insert(id) {
+            self.gathering.bytes += text_bytes + RECORD_BYTES;
+        }
+    }
+
+    /// A message is new or forgotten, of so many bytes of text.
+    pub(super) fn mark_message(&mut self, id: u64, text_bytes: usize) {
+        if !self.healthy {
+            self.unwritten.messages.insert(id);
+        } else if self.gathering.marks.messages.insert(id) {
+            self.gathering.bytes += text_bytes + CHANGE_OVERHEAD_BYTES;
+        }
+    }
+
+    /// A request for approval changes.
+    pub(super) fn mark_approval(&mut self, id: ApprovalId) {
+        if !self.healthy {
+            self.unwritten.approvals.insert(id);
+        } else if self.gathering.marks.approvals.insert(id) {
+            self.gathering.bytes += SESSION_BYTES;
+        }
+    }
+
+    /// A command is always allowed from now on, or no longer.
+    pub(super) fn mark_allowed(&mut self, id: AllowedId) {
+        if !self.healthy {
+            self.unwritten.allowed.insert(id);
+        } else if self.gathering.marks.allowed.insert(id) {
+            self.gathering.bytes += SESSION_BYTES;
+        }
+    }
+
+    /// These messages are deleted; they are forgotten once that is on disk.
+    pub(super) fn clear_messages(&mut self, ids: BTreeSet<u64>) {
+        for id in &ids {
+            self.push(Change::DeleteMessage(*id), 0);
+            // Else the same commit would write it again.
+            self.gathering.marks.messages.remove(id);
+        }
+        self.gathering.cleared.extend(ids);
+    }
+
+    /// What the next commit writes as it is then.
+    pub(super) fn marks(&self) -> &Marks {
+        &self.gathering.marks
+    }
+
+    /// A spawn changes.
+    pub(super) fn touch_spawn(&mut self, id: &SpawnId) {
+        if self.gathering.touched.spawn(id) {
+            self.gathering.bytes += SPAWN_BYTES;
+        }
+    }
+
     /// A deletion that may wait, and that may be lost: what it deletes has no effect any more and
     /// is found again at the next start.
     pub(super) fn lazily(&mut self, change: Change) {
@@ -244,18 +329,22 @@ impl Commits {
         self.healthy && self.in_flight.is_none() && has_work
     }
 
-    /// The next commit.
+    /// The next commit; `marked` is what [`Self::marks`] stands for now.
     pub(super) fn dispatch(
         &mut self,
         sessions: &Sessions,
         agents: &Agents,
+        spawns: &Spawns,
+        marked: Vec<Change>,
     ) -> (Ticket, Vec<Change>) {
         assert!(self.wants_dispatch(), "one commit at a time, and none for nothing");
         self.last_ticket = Ticket(self.last_ticket.0 + 1);
         let mut batch = mem::take(&mut self.gathering);
-        let mut changes = mem::take(&mut batch.changes);
-        changes.extend(batch.touched.changes(sessions, agents));
-        changes.append(&mut self.lazy);
+        // First, because what was deleted may have come again under the same name.
+        let mut changes = mem::take(&mut self.lazy);
+        changes.append(&mut batch.changes);
+        changes.extend(batch.touched.changes(sessions, agents, spawns));
+        changes.extend(marked);
         changes.extend(self.unwanted.iter().cloned());
         self.unwanted_in_flight = self.unwanted.len();
         self.in_flight = Some((self.last_ticket, batch));
@@ -275,12 +364,22 @@ impl Commits {
         self.lazy.clear();
         self.unwanted_in_flight = 0;
         let in_flight = self.in_flight.take().map(|(_, batch)| batch);
-        in_flight.into_iter().chain([mem::take(&mut self.gathering)]).collect()
+        let mut batches: Vec<Batch> =
+            in_flight.into_iter().chain([mem::take(&mut self.gathering)]).collect();
+        for batch in &mut batches {
+            self.unwritten.merge(mem::take(&mut batch.marks));
+            // They are still there, but a failing disk may have let them go.
+            self.unwritten.messages.append(&mut batch.cleared);
+        }
+        batches
     }
 
     /// The store takes writes again.
     pub(super) fn recovered(&mut self) {
         self.healthy = true;
+        let unwritten = mem::take(&mut self.unwritten);
+        self.gathering.bytes += unwritten.len() * RECORD_BYTES;
+        self.gathering.marks.merge(unwritten);
     }
 
     pub(super) fn lazy_len(&self) -> usize {

@@ -187,7 +187,7 @@ impl Hub {
     }
 
     /// Ends the tokens and closes the connections of a device.
-    fn withdraw(&mut self, id: &DeviceId, effects: &mut Vec<Effect>) {
+    pub(super) fn withdraw(&mut self, id: &DeviceId, effects: &mut Vec<Effect>) {
         self.end_tokens(id);
         for conn in self.clients.of_device(id) {
             self.close(conn, CloseReason::CredentialWithdrawn, effects);

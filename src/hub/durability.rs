@@ -5,7 +5,9 @@
 //! registrations of a failed commit are forgotten and refused; the tokens and revocations stay,
 //! and go to the disk when it takes writes again.
 
-use crate::base::ids::Ticket;
+use std::collections::BTreeSet;
+
+use crate::base::ids::{SpawnId, Ticket};
 use crate::base::limits::RESTART_EXPECTED;
 use crate::base::time::Moment;
 use crate::hub::admission::Admission;
@@ -26,17 +28,25 @@ impl Hub {
             self.announced_ready = true;
             effects.push(Effect::SetReady(Ok(())));
         }
+        for message in batch.cleared {
+            self.history.remove(message);
+        }
         for waiter in batch.waiters {
             match waiter {
+                Waiter::Run(id) => self.run_stored(now, &id, effects),
+                Waiter::RunEnd(id) => self.run_told(&id, effects),
                 Waiter::Report { conn, id, reply } => self.respond(conn, id, Ok(*reply), effects),
                 Waiter::Reply { conn, id, reply } => self.respond(conn, id, Ok(reply), effects),
                 Waiter::Answer(key) => {
                     let Some((answer, askers)) = self.answers.stored(&key) else { continue };
                     for (conn, id) in askers {
-                        self.respond(conn, id, Ok(answer.reply()), effects);
+                        let reply = self.reply_of(now, answer.clone());
+                        self.respond(conn, id, reply, effects);
                     }
                 }
                 Waiter::Cron(waiter) => self.cron_stored(now, *waiter, effects),
+                Waiter::SpawnQueued(id) => self.spawn_queued(&id, effects),
+                Waiter::SpawnHeld(id) => self.spawn_held(&id, effects),
                 Waiter::Admission(admission) if self.is_unstored(&admission) => {
                     // Its device changed once more while its commit ran.
                     self.commits.wait(Waiter::Admission(admission));
@@ -94,8 +104,14 @@ impl Hub {
                     }
                     self.commits.after_recovery(Change::DeleteAnswer(key));
                 }
+                Waiter::SpawnQueued(id) | Waiter::SpawnHeld(id) => {
+                    self.spawn_not_stored(now, &id, effects);
+                }
                 Waiter::Admission(admission) => admissions.push(admission),
                 Waiter::Cron(waiter) => crons.push(waiter),
+                Waiter::Run(id) => self.run_not_stored(now, &id, effects),
+                // What has happened stays true; it is written later.
+                Waiter::RunEnd(id) => self.run_told(&id, effects),
             }
         }
         for waiter in crons.into_iter().rev() {
@@ -151,7 +167,7 @@ impl Hub {
             device.state == DeviceState::Approved
                 && admission.key.is_none_or(|key| key == device.public_key)
                 && device.role == grant.role
-                && device.agent == grant.agent
+                && (grant.agent.is_none() || device.agent == grant.agent)
                 && device.scopes.contains(grant.scopes)
                 && token_lives
         });
@@ -184,7 +200,7 @@ impl Hub {
     }
 
     /// Applies `Input::StoreRecovered`.
-    pub(super) fn store_recovered(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn store_recovered(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.commits.is_healthy() {
             return;
         }
@@ -203,6 +219,7 @@ impl Hub {
         for name in doubtful.agents {
             self.commits.touch_agent(&name, self.agents.get(&name));
         }
+        self.save_doubtful_spawns(now, doubtful.spawns);
         for hash in self.tokens.take_unsaved() {
             match self.tokens.get(&hash) {
                 Some(record) => self.commits.put_token(record),
@@ -211,6 +228,17 @@ impl Hub {
         }
         self.save_devices();
         self.cron_recovered();
+    }
+
+    /// Writes what has happened to spawns meanwhile.
+    fn save_doubtful_spawns(&mut self, now: Moment, spawns: BTreeSet<SpawnId>) {
+        for id in spawns {
+            self.commits.touch_spawn(&id);
+            let ended = self.spawns.record(&id).filter(|record| record.status.is_terminal());
+            if let Some(session) = ended.map(|record| record.session.clone()) {
+                self.close_session(now, &session);
+            }
+        }
     }
 
     /// Puts the records that differ from the disk into the next commit.
@@ -244,7 +272,9 @@ impl Hub {
         if let Some(oldest_kept) = self.journal.take_trim() {
             self.commits.trim_journal(oldest_kept);
         }
-        let (ticket, changes) = self.commits.dispatch(&self.sessions, &self.agents);
+        let marked = self.commits.marks().changes(&self.runs, &self.history, &self.approvals);
+        let (ticket, changes) =
+            self.commits.dispatch(&self.sessions, &self.agents, &self.spawns, marked);
         effects.push(Effect::Persist { ticket, changes });
     }
 }

@@ -33,6 +33,15 @@ pub enum Effect {
         /// The answer.
         result: Result<Reply, Box<ProtocolError>>,
     },
+    /// Answer a request once more that `Respond` answered before: it is no longer in progress.
+    RespondAgain {
+        /// The peer.
+        conn: ConnId,
+        /// The frame's id.
+        id: RequestId,
+        /// The last answer.
+        reply: Box<Reply>,
+    },
     /// Send an event to one peer, without `seq`.
     Send {
         /// The peer.

@@ -7,12 +7,17 @@ use crate::base::limits::{
     REFUSAL_SUMMARIES_MAX, TOKENS_PER_DEVICE_MAX,
 };
 use crate::hub::Hub;
+use crate::hub::runs::table::Stage;
 
 impl Hub {
     /// The first invariant that does not hold, if one does not.
     pub fn broken_invariant(&self) -> Option<&'static str> {
         let limits = &self.policy.limits;
         let open = self.clients.iter().filter(|(_, client)| !client.closing).count();
+        let spawn = &self.policy.spawn;
+        if let Err(name) = self.spawns.check(spawn.concurrent_max, spawn.queued_max) {
+            return Some(name);
+        }
         let checks = [
             (self.devices.len() <= DEVICES_MAX, "the devices are bounded"),
             (
@@ -40,6 +45,17 @@ impl Hub {
             (self.sessions.is_consistent(), "the order and the sums are those of the sessions"),
             (self.agents.is_consistent(), "the agents are bounded, each with its own number"),
             (self.cron.is_consistent(), "the jobs are bounded, and each has its place"),
+            (self.runs.is_consistent(), "the runs are bounded and counted, open ones have no end"),
+            (self.approvals.is_consistent(), "the approvals are bounded, open ones have who asked"),
+            (self.history.is_consistent(), "the history is bounded, per session and in all"),
+            (
+                self.runs.open().all(|run| match run.stage {
+                    Stage::Given(conn) => self.clients.get(conn).is_some(),
+                    Stage::Starting { ref spawn, .. } => self.spawns.record(spawn).is_some(),
+                    Stage::Storing { .. } | Stage::Ended { .. } => true,
+                }),
+                "every run that was given has an agent's connection, or a spawn",
+            ),
             (self.presence.is_consistent(), "presence has one line per key"),
             (
                 self.clients.iter().all(|(conn, _)| !self.connecting.contains(&conn)),

@@ -147,16 +147,37 @@ impl Journal {
     /// Answers `logs.tail`. Costs what it returns plus a binary search, without a filter.
     pub(super) fn tail(&self, ask: &LogsTail) -> LogsPage {
         match ask.cursor {
-            None => self.newest(ask),
-            Some(cursor) => self.after(cursor, ask),
+            None => self.newest(ask, self.entries.len()),
+            Some(cursor) => self.after(cursor, ask, self.entries.len()),
         }
     }
 
-    fn newest(&self, ask: &LogsTail) -> LogsPage {
+    /// The same of the entries after the one cursor, up to and with the other.
+    pub(super) fn tail_between(
+        &self,
+        ask: &LogsTail,
+        after: Cursor,
+        through: Option<Cursor>,
+    ) -> LogsPage {
+        let end = through.map_or(self.entries.len(), |through| {
+            self.entries.partition_point(|record| record.cursor <= through)
+        });
+        match ask.cursor {
+            Some(cursor) => self.after(cursor.max(after), ask, end),
+            None => {
+                let mut page = self.newest(ask, end);
+                page.entries.retain(|record| record.cursor > after);
+                page
+            }
+        }
+    }
+
+    /// The newest of the entries before the one with this index.
+    fn newest(&self, ask: &LogsTail, end: usize) -> LogsPage {
         let mut room = Room::of(ask);
         let mut entries: Vec<Arc<LogRecord>> = self
             .entries
-            .iter()
+            .range(..end)
             .rev()
             .filter(|record| ask.filter.matches(&record.draft))
             .take_while(|record| room.takes(&record.draft))
@@ -166,7 +187,7 @@ impl Journal {
         LogsPage { entries, cursor: self.last(), truncated: false, reset: false }
     }
 
-    fn after(&self, asked: Cursor, ask: &LogsTail) -> LogsPage {
+    fn after(&self, asked: Cursor, ask: &LogsTail, end: usize) -> LogsPage {
         let from_the_future = asked.0 >= self.next;
         let reset = from_the_future || asked.0 < self.trimmed_through;
         // A cursor that is not ours tells nothing of what its holder has seen.
@@ -175,7 +196,7 @@ impl Journal {
         let mut room = Room::of(ask);
         let mut entries = Vec::new();
         let mut truncated = false;
-        for record in self.entries.range(index..) {
+        for record in self.entries.range(index.min(end)..end) {
             if !ask.filter.matches(&record.draft) {
                 continue;
             }
@@ -194,7 +215,7 @@ impl Journal {
     }
 
     /// The newest entry kept, else the newest cursor given.
-    fn last(&self) -> Cursor {
+    pub(super) fn last(&self) -> Cursor {
         self.entries.back().map_or(Cursor(self.next - 1), |record| record.cursor)
     }
 

@@ -5,7 +5,7 @@
 //! `admission` (with `credentials`, `registration`, `rate_limit`, `tokens`, `devices`, `pairing`)
 //! lets it in; `clients`, `presence`, `heartbeat` and `tick` look after it; `verbs` answer it, with
 //! `journal`, `sessions`, `agents`, `reports` and `answers`; `cron` runs jobs; `commits`, `touched` and `durability`
-//! make things last; `stopping` ends it all.
+//! make things last; `spawns` starts programs and follows them to their end; `stopping` ends it all.
 
 // A new variant of one of our enums has to be considered everywhere.
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -15,10 +15,12 @@ pub mod effect;
 pub mod input;
 pub mod policy;
 pub mod records;
+pub mod runs;
 
 mod admission;
 mod agents;
 mod answers;
+mod approvals;
 mod clients;
 mod commits;
 mod credentials;
@@ -31,6 +33,7 @@ mod heartbeat;
 mod introduction;
 mod invariants;
 mod journal;
+mod marks;
 mod pairing;
 mod presence;
 mod rate_limit;
@@ -39,6 +42,7 @@ mod refusals;
 mod registration;
 mod reports;
 mod sessions;
+mod spawns;
 mod stopping;
 mod tick;
 mod tokens;
@@ -55,6 +59,7 @@ use crate::base::ids::{ConnId, RequestId};
 use crate::base::time::Moment;
 use crate::hub::agents::Agents;
 use crate::hub::answers::Answers;
+use crate::hub::approvals::Approvals;
 use crate::hub::clients::Clients;
 use crate::hub::commits::Commits;
 use crate::hub::cron::Cron;
@@ -68,9 +73,14 @@ use crate::hub::pairing::Pairings;
 use crate::hub::policy::Policy;
 use crate::hub::presence::Presence;
 use crate::hub::rate_limit::RateLimiter;
-use crate::hub::records::{Change, DurableState};
+use crate::hub::records::{Change, DurableState, TokenRecord};
 use crate::hub::refusal_log::RefusalLog;
+use crate::hub::reports::From;
+use crate::hub::runs::RunEnded;
+use crate::hub::runs::history::History;
+use crate::hub::runs::table::Runs;
 use crate::hub::sessions::Sessions;
+use crate::hub::spawns::table::Spawns;
 use crate::hub::stopping::Stage;
 use crate::hub::tick::Ticks;
 use crate::hub::tokens::Tokens;
@@ -99,7 +109,13 @@ pub struct Hub {
     journal: Journal,
     sessions: Sessions,
     agents: Agents,
+    spawns: Spawns,
     answers: Answers,
+    runs: Runs,
+    history: History,
+    approvals: Approvals,
+    /// What was open at the end of the gateway before: heard of with the first input.
+    interrupted: Vec<RunEnded>,
     commits: Commits,
     doubtful: Doubtful,
     cron: Cron,
@@ -125,19 +141,7 @@ impl Hub {
         for record in state.devices {
             devices.put(record);
         }
-        let mut tokens = Tokens::default();
-        let mut records = state.tokens;
-        records.sort_by_key(|token| (token.issued_at_ms, token.hash));
-        for token in records {
-            let device = devices.approved(&token.device);
-            if token.expires_at_ms > now.unix_ms && device.is_some_and(|d| d.role == token.role) {
-                if let Some(surplus) = tokens.load(token) {
-                    commits.lazily(Change::DeleteToken(surplus));
-                }
-            } else {
-                commits.lazily(Change::DeleteToken(token.hash));
-            }
-        }
+        let tokens = load_tokens(&mut commits, &devices, state.tokens, now);
         let mut answers = Answers::default();
         for key in answers.load(state.answers, now) {
             commits.lazily(Change::DeleteAnswer(key));
@@ -148,11 +152,19 @@ impl Hub {
         }
         let mut agents = Agents::default();
         agents.load(state.agents);
-        let runs = state.cron_runs;
-        let cron = Cron::new(policy.cron.clone(), state.cron_jobs, runs, now, &mut commits);
+        let history = History::load(&mut commits, state.messages);
+        let approvals = Approvals::load(&mut commits, state.approvals, state.allowed, now);
+        let (runs, interrupted) = runs::restart::load(&mut commits, state.runs, now);
+        let mut spawns = Spawns::default();
+        for id in spawns.load(state.spawns) {
+            commits.lazily(Change::DeleteSpawn(id));
+        }
+        let (jobs, entries) = (state.cron_jobs, state.cron_runs);
+        let cron = Cron::new(policy.cron.clone(), jobs, entries, now, &mut commits);
         Self {
             sessions,
             agents,
+            spawns,
             cron,
             pairings: Pairings::new(policy.auth.pairing_code, now.at),
             limiter: RateLimiter::new(policy.auth.rate_limit),
@@ -175,6 +187,10 @@ impl Hub {
             tokens,
             refusal_log: RefusalLog::default(),
             answers,
+            runs,
+            history,
+            approvals,
+            interrupted,
             commits,
             doubtful: Doubtful::default(),
             stopping: None,
@@ -185,6 +201,9 @@ impl Hub {
 
     /// Applies one input at one moment; appends to `effects` what the world must now do, in order.
     pub fn handle(&mut self, now: Moment, input: Input, effects: &mut Vec<Effect>) {
+        for ended in std::mem::take(&mut self.interrupted) {
+            self.run_ended(now, &ended, effects);
+        }
         match input {
             Input::ConnectRequested(asked) => self.connect_requested(now, *asked, effects),
             Input::Requested { conn, id, request } => {
@@ -195,12 +214,13 @@ impl Hub {
             Input::SilenceMeasured(heard) => self.silence_measured(now, heard, effects),
             Input::Stored(ticket) => self.stored(now, ticket, effects),
             Input::StoreFailed { ticket: _, error } => self.store_failed(now, error, effects),
-            Input::StoreRecovered => self.store_recovered(effects),
+            Input::StoreRecovered => self.store_recovered(now, effects),
             Input::StopRequested { reason } => self.stop_requested(now, reason, effects),
-            Input::Child(_) | Input::Tick => {}
+            Input::Child(news) => self.child_news(now, *news, effects),
+            Input::Tick => {}
         }
         self.expire(now, effects);
-        self.run_due(now, effects);
+        self.run_due_jobs(now, effects);
         self.dispatch_commit(effects);
         self.advance_stop(now.at, effects);
     }
@@ -217,20 +237,24 @@ impl Hub {
         if !self.clients.answerable(conn) {
             return;
         }
+        let from = || From::Peer { conn, id: id.clone() };
         match request {
             Request::Status => self.status(now, conn, id, effects),
             Request::SystemPresence => self.system_presence(conn, id, effects),
             Request::LogsTail(ask) => self.logs_tail(conn, id, &ask, effects),
-            Request::LogsAppend(append) => self.logs_append(now, conn, id, append, effects),
+            Request::LogsAppend(append) => self.logs_append(now, from(), append, effects),
+            Request::Spawn(ask) => self.spawn_request(now, conn, id, *ask, effects),
             Request::Devices(ask) => self.device_request(now, conn, id, ask, effects),
             Request::Cron(ask) => self.cron_request(now, conn, id, ask, effects),
-            Request::SessionUpdate(update) => self.session_update(now, conn, id, *update, effects),
-            Request::SessionUsage(usage) => self.session_usage(now, conn, id, *usage, effects),
-            Request::AgentStatus(report) => self.agent_status(now, conn, id, report, effects),
-            Request::EventsPublish(event) => self.events_publish(now, conn, id, event, effects),
+            Request::SessionUpdate(update) => self.session_update(now, from(), *update, effects),
+            Request::SessionUsage(usage) => self.session_usage(now, from(), *usage, effects),
+            Request::AgentStatus(report) => self.agent_status(now, from(), report, effects),
+            Request::EventsPublish(event) => self.events_publish(now, from(), event, effects),
             Request::SessionsPatch(patch) => self.sessions_patch(now, conn, id, *patch, effects),
-            Request::SessionsReset(key) => self.sessions_reset(now, conn, id, &key, effects),
-            Request::SessionsDelete(key) => self.sessions_delete(conn, id, key, effects),
+            Request::SessionsReset(named) => self.sessions_reset(now, conn, id, named, effects),
+            Request::SessionsDelete(named) => self.sessions_delete(now, conn, id, named, effects),
+            Request::Runs(request) => self.run_request(now, conn, id, *request, effects),
+            Request::Approvals(ask) => self.approval_request(now, conn, id, *ask, effects),
             Request::LogsSubscribe(filter) => {
                 effects.push(Effect::Narrow { conn, filter });
                 self.respond(conn, id, Ok(Reply::Empty), effects);
@@ -268,6 +292,9 @@ impl Hub {
             self.answers.deadline(),
             self.pairings.deadline(),
             self.refusal_log.deadline(),
+            self.runs.deadline(),
+            self.approvals.deadline(),
+            self.spawns.deadline(),
             // While it stops, nothing is started any more.
             self.cron.deadline().filter(|_| self.stopping.is_none()),
             self.stop_deadline(),
@@ -279,6 +306,8 @@ impl Hub {
 
     /// Does what time alone brings about.
     fn expire(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.ask_for_earlier(effects);
+        self.expire_spawns(now, effects);
         let due = self.heartbeats.due(now.at);
         if !due.is_empty() {
             effects.push(Effect::MeasureSilence(due));
@@ -288,6 +317,13 @@ impl Hub {
             let health_version = self.health_version;
             effects.push(Effect::Broadcast(Event::Presence { entries, version, health_version }));
         }
+        while let Some(run) = self.runs.due(now.at) {
+            self.run_due(now, &run, effects);
+        }
+        while let Some(run) = self.runs.forget_due(now.at) {
+            self.commits.lazily(Change::DeleteRun(run));
+        }
+        self.expire_approvals(now, effects);
         for key in self.answers.expire(now.at) {
             self.commits.lazily(Change::DeleteAnswer(key));
         }
@@ -311,7 +347,9 @@ impl Hub {
     fn closed(&mut self, now: Moment, conn: ConnId, effects: &mut Vec<Effect>) {
         self.connecting.remove(&conn);
         let Some(client) = self.clients.remove(conn) else { return };
+        self.approvals_left(now, conn, effects);
         if let Some(agent) = &client.grant.agent {
+            self.runs_left(now, conn, effects);
             self.agent_left(now, agent, effects);
         }
         self.heartbeats.removed(conn);
@@ -357,12 +395,6 @@ impl Hub {
         }
     }
 
-    /// The parts of the seed that are built and switched on, by the seed's names.
-    fn features(&self) -> Vec<&'static str> {
-        let cron = self.cron.is_enabled().then_some("cron");
-        cron.into_iter().chain(["logs"]).collect()
-    }
-
     /// Closes an admitted connection, once.
     fn close(&mut self, conn: ConnId, reason: CloseReason, effects: &mut Vec<Effect>) {
         if let Some(client) = self.clients.get_mut(conn)
@@ -386,4 +418,33 @@ impl Hub {
             effects.push(Effect::Respond { conn, id, result });
         }
     }
+
+    /// Answers a request once more, unless its connection can no longer hear it.
+    fn respond_again(&self, conn: ConnId, id: RequestId, reply: Reply, effects: &mut Vec<Effect>) {
+        if self.clients.answerable(conn) {
+            effects.push(Effect::RespondAgain { conn, id, reply: Box::new(reply) });
+        }
+    }
+}
+
+/// The device tokens that are still good, of devices that are still approved.
+fn load_tokens(
+    commits: &mut Commits,
+    devices: &Devices,
+    mut records: Vec<TokenRecord>,
+    now: Moment,
+) -> Tokens {
+    let mut tokens = Tokens::default();
+    records.sort_by_key(|token| (token.issued_at_ms, token.hash));
+    for token in records {
+        let device = devices.approved(&token.device);
+        if token.expires_at_ms > now.unix_ms && device.is_some_and(|d| d.role == token.role) {
+            if let Some(surplus) = tokens.load(token) {
+                commits.lazily(Change::DeleteToken(surplus));
+            }
+        } else {
+            commits.lazily(Change::DeleteToken(token.hash));
+        }
+    }
+    tokens
 }

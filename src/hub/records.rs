@@ -5,13 +5,21 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::ids::{AgentName, Cursor, DeviceId, JobId, SessionKey, UserName};
+use crate::base::ids::{
+    AgentName, AllowedId, ApprovalId, Cursor, DeviceId, JobId, RequestId, RunId, SessionKey,
+    SpawnId, UserName,
+};
+use crate::hub::child::ChildMarks;
+use crate::hub::runs::record::RunRecord;
 use crate::protocol::agent_status::AgentStatus;
+use crate::protocol::approvals::{AllowedCommand, Approval};
 use crate::protocol::cron::{CronJob, CronRun};
 use crate::protocol::device::PublicKey;
 use crate::protocol::log_entry::LogRecord;
+use crate::protocol::run::ChatMessage;
 use crate::protocol::scope::{Role, ScopeSet};
 use crate::protocol::session::Session;
+use crate::protocol::spawn::{Exit, SpawnShown, SpawnStatus};
 
 /// One change of a commit.
 #[derive(Clone, Debug)]
@@ -53,6 +61,26 @@ pub enum Change {
     PutCronRun(Arc<CronRun>),
     /// Forget a run.
     DeleteCronRun(JobId, u64),
+    /// Insert or replace a run, by its id.
+    PutRun(Arc<RunRecord>),
+    /// Forget a run.
+    DeleteRun(RunId),
+    /// Insert a message of a session's history, by its id.
+    PutMessage(Arc<ChatMessage>),
+    /// Forget a message.
+    DeleteMessage(u64),
+    /// Insert or replace a request for approval, by its id.
+    PutApproval(Arc<Approval>),
+    /// Forget a request for approval.
+    DeleteApproval(ApprovalId),
+    /// Insert what an agent may always run, by its id.
+    PutAllowed(Arc<AllowedCommand>),
+    /// Withdraw what an agent may always run.
+    DeleteAllowed(AllowedId),
+    /// Insert or replace a spawn, by its id.
+    PutSpawn(Box<SpawnRecord>),
+    /// Forget a spawn.
+    DeleteSpawn(SpawnId),
 }
 
 /// A device that was approved or revoked.
@@ -137,6 +165,82 @@ pub struct AnswerRecord {
     pub expires_at_ms: u64,
 }
 
+/// A spawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpawnRecord {
+    /// Its id.
+    pub id: SpawnId,
+    /// Who asked for it.
+    pub origin: SpawnOrigin,
+    /// Whose authority it was started with.
+    pub user: UserName,
+    /// The agent that it speaks as.
+    pub agent: AgentName,
+    /// The session that it belongs to.
+    pub session: SessionKey,
+    /// The program, as it was asked for.
+    pub command: String,
+    /// A name for people.
+    pub label: Option<Arc<str>>,
+    /// How it stands.
+    pub status: SpawnStatus,
+    /// How its process can be found again, from before it ran.
+    pub marks: Option<ChildMarks>,
+    /// Unix milliseconds.
+    pub created_at_ms: u64,
+    /// When it began to run, Unix milliseconds.
+    pub started_at_ms: Option<u64>,
+    /// When it ended, Unix milliseconds.
+    pub ended_at_ms: Option<u64>,
+    /// How its process ended.
+    pub exit: Option<Exit>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// The newest journal entry when it was asked for.
+    pub log_after: Cursor,
+    /// The newest journal entry when it had ended.
+    pub log_through: Option<Cursor>,
+}
+
+/// Who asked for a spawn, and so hears of its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SpawnOrigin {
+    /// A request of an operator.
+    Request {
+        /// The request's id.
+        id: RequestId,
+        /// The device that asked, if it was one.
+        device: Option<DeviceId>,
+    },
+    /// A run whose agent was not there.
+    Run(RunId),
+    /// An occurrence of a job.
+    Cron {
+        /// The job's id.
+        job: JobId,
+        /// Which of its runs.
+        number: u64,
+    },
+}
+
+impl SpawnRecord {
+    /// What every mention of it shows. Its process id is shown from its start on.
+    pub fn shown(&self) -> SpawnShown {
+        SpawnShown {
+            spawn: self.id.clone(),
+            request: match &self.origin {
+                SpawnOrigin::Request { id, .. } => id.clone(),
+                SpawnOrigin::Run(_) | SpawnOrigin::Cron { .. } => RequestId::new(self.id.0.clone()),
+            },
+            status: self.status,
+            pid: self.started_at_ms.and(self.marks.as_ref()).map(|marks| marks.pid),
+            completed_at_ms: self.ended_at_ms,
+            exit: self.exit,
+            error: self.error.clone(),
+        }
+    }
+}
+
 /// Everything that was on disk at the start.
 #[derive(Clone, Debug, Default)]
 pub struct DurableState {
@@ -160,4 +264,14 @@ pub struct DurableState {
     pub cron_jobs: Vec<CronJob>,
     /// The jobs' runs.
     pub cron_runs: Vec<CronRun>,
+    /// The runs, open ones and ended ones.
+    pub runs: Vec<Arc<RunRecord>>,
+    /// The messages of all histories.
+    pub messages: Vec<Arc<ChatMessage>>,
+    /// The requests for approval.
+    pub approvals: Vec<Arc<Approval>>,
+    /// What agents may always run.
+    pub allowed: Vec<Arc<AllowedCommand>>,
+    /// The spawns, open and ended.
+    pub spawns: Vec<SpawnRecord>,
 }

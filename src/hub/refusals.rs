@@ -10,9 +10,9 @@ use serde_json::json;
 
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::JobId;
+use crate::base::ids::SessionKey;
 use crate::base::limits::{ECHO_CHARS_MAX, STORE_RETRY_AFTER};
 use crate::base::time::millis;
-
 use crate::protocol::error::{ErrorCode, ProtocolError};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::safe_text::echo;
@@ -70,4 +70,10 @@ pub(super) fn stopping(retry_after: Duration) -> Refusal {
 pub(super) fn request_while_stopping(retry_after: Duration) -> ProtocolError {
     ProtocolError::new(ErrorCode::Unavailable, "the gateway is stopping; retry when it is back")
         .retry_after(millis(retry_after))
+}
+
+/// What is said of a session that is not there.
+pub(super) fn no_such_session(key: &SessionKey) -> Box<ProtocolError> {
+    let key = echo(key.as_str(), ECHO_CHARS_MAX);
+    Box::new(ProtocolError::new(ErrorCode::NotFound, format!("no such session: {key}")))
 }

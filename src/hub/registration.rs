@@ -235,7 +235,8 @@ impl Hub {
         self.commits.put_device(&record);
         let before = self.devices.put(record.clone());
         if before.as_ref().is_some_and(|before| before.role != record.role) {
-            self.end_tokens(&record.id);
+            // What came with the old role ends with it, as after an approval.
+            self.withdraw(&record.id, effects);
         }
         let mut admission = self.admission_by_device(now, asked, &record);
         admission.registered = Some(Registered { before, code });

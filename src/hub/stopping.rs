@@ -1,8 +1,8 @@
-//! Stopping: say so, answer what is being committed, close, wait, and end in time whatever
-//! happens (`docs/protocol.md`, "Stopping").
+//! Stopping: say so, end the programs, answer what is being committed, close, wait, and end in time
+//! whatever happens (`docs/protocol.md`, "Stopping").
 //!
 //! ```text
-//!  StopRequested ─▶ Shutdown event ─▶ commits end, or their grace ─▶ Close for all
+//!  StopRequested ─▶ Shutdown event ─▶ spawns and commits end, or their grace ─▶ Close for all
 //!                                        ─▶ all closed and stored, or the grace ─▶ Stopped
 //! ```
 
@@ -18,7 +18,7 @@ use crate::protocol::event::Event;
 
 /// How far it has come.
 pub(super) enum Stage {
-    /// Waits for the commits that hold answers; then, or at the deadline, everyone is closed.
+    /// Waits for the spawns, and for the commits that hold answers; then, or at the deadline, everyone is closed.
     Committing { close_at: Instant, stop_at: Instant },
     /// Waits for the connections to be gone.
     Closing { stop_at: Instant },
@@ -44,6 +44,7 @@ impl Hub {
             close_at: now.at + STOP_COMMIT_GRACE,
             stop_at: now.at + STOP_GRACE,
         });
+        self.stop_spawns(now, effects);
     }
 
     pub(super) fn stop_deadline(&self) -> Option<Instant> {
@@ -58,7 +59,7 @@ impl Hub {
     /// input have been emitted and the next commit is with the store.
     pub(super) fn advance_stop(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if let Some(Stage::Committing { close_at, stop_at }) = self.stopping
-            && (self.commits.is_idle() || close_at <= now)
+            && ((self.commits.is_idle() && self.spawns.is_idle()) || close_at <= now)
         {
             let conns: Vec<ConnId> = self.clients.iter().map(|(conn, _)| conn).collect();
             for conn in conns {
@@ -67,7 +68,8 @@ impl Hub {
             self.stopping = Some(Stage::Closing { stop_at });
         }
         if let Some(Stage::Closing { stop_at }) = self.stopping {
-            let all_gone = self.clients.is_empty() && self.commits.is_idle();
+            let all_gone =
+                self.clients.is_empty() && self.commits.is_idle() && self.spawns.is_idle();
             if all_gone || stop_at <= now {
                 effects.push(Effect::Stopped);
                 self.stopping = Some(Stage::Stopped);

@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::ids::{AgentName, SessionKey};
+use crate::base::ids::{AgentName, SessionKey, SpawnId};
 use crate::hub::agents::Agents;
 use crate::hub::records::Change;
 use crate::hub::sessions::Sessions;
+use crate::hub::spawns::table::Spawns;
 use crate::protocol::agent_status::AgentStatus;
 use crate::protocol::session::Session;
 
@@ -19,6 +20,8 @@ use crate::protocol::session::Session;
 pub(super) struct Touched {
     sessions: BTreeMap<SessionKey, Option<Arc<Session>>>,
     agents: BTreeMap<AgentName, Option<Arc<AgentStatus>>>,
+    /// What has happened to a spawn stays so, whatever becomes of its record.
+    spawns: BTreeSet<SpawnId>,
 }
 
 /// The records that a failing disk may have kept as they were refused: written once more as soon
@@ -27,6 +30,7 @@ pub(super) struct Touched {
 pub(super) struct Doubtful {
     pub(super) sessions: BTreeSet<SessionKey>,
     pub(super) agents: BTreeSet<AgentName>,
+    pub(super) spawns: BTreeSet<SpawnId>,
 }
 
 impl Touched {
@@ -48,8 +52,13 @@ impl Touched {
         new
     }
 
+    /// A spawn changes; `true` if it had not yet.
+    pub(super) fn spawn(&mut self, id: &SpawnId) -> bool {
+        self.spawns.insert(id.clone())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.agents.is_empty()
+        self.sessions.is_empty() && self.agents.is_empty() && self.spawns.is_empty()
     }
 
     /// Whether a session is among them.
@@ -58,7 +67,12 @@ impl Touched {
     }
 
     /// What goes to the disk: the records as they are now.
-    pub(super) fn changes(&self, sessions: &Sessions, agents: &Agents) -> Vec<Change> {
+    pub(super) fn changes(
+        &self,
+        sessions: &Sessions,
+        agents: &Agents,
+        spawns: &Spawns,
+    ) -> Vec<Change> {
         let sessions = self.sessions.keys().map(|key| match sessions.get(key) {
             Some(session) => Change::PutSession(Arc::clone(session)),
             None => Change::DeleteSession(key.clone()),
@@ -67,7 +81,11 @@ impl Touched {
             Some(status) => Change::PutAgent(Arc::clone(status)),
             None => Change::DeleteAgent(name.clone()),
         });
-        sessions.chain(agents).collect()
+        let spawns = self.spawns.iter().map(|id| match spawns.record(id) {
+            Some(record) => Change::PutSpawn(Box::new(record.clone())),
+            None => Change::DeleteSpawn(id.clone()),
+        });
+        sessions.chain(agents).chain(spawns).collect()
     }
 
     /// Makes the records again what they were.
@@ -81,6 +99,7 @@ impl Touched {
             sessions.restore(&key, before);
             doubtful.sessions.insert(key);
         }
+        doubtful.spawns.extend(self.spawns);
         // In two steps, because a number may have passed from one agent to another.
         let names: Vec<_> = self.agents.keys().cloned().collect();
         for name in &names {

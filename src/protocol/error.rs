@@ -79,6 +79,10 @@ impl ProtocolError {
     pub fn owner_only(method: &str) -> Self {
         Self::invalid(format!("{method} is taken from the local control socket only"))
     }
+    /// A method of agents, called by somebody else.
+    pub fn agents_only(method: &str) -> Self {
+        Self::invalid(format!("{method} is taken from agents only"))
+    }
     /// Parameters that are not what `method` takes; `what` begins with the field's path.
     pub fn invalid_params(method: &str, what: &str) -> Self {
         Self::invalid(format!("invalid {method} params: {what}"))

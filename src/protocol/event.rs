@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use crate::base::ids::Cursor;
 use crate::protocol::agent_status::AgentStatus;
+use crate::protocol::approvals::Approval;
 use crate::protocol::cron::CronNews;
 use crate::protocol::json::{ObjectWriter, push_array, push_u64};
 use crate::protocol::log_entry::LogRecord;
+use crate::protocol::run::{AgentRequest, ChatMessage, ChatUpdate, RunProgress};
 use crate::protocol::scope::{Role, ScopeSet};
 use crate::protocol::session::SessionRows;
+use crate::protocol::spawn::SpawnShown;
 
 /// An event, as the hub emits it.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +49,20 @@ pub enum Event {
     AgentStatus(Arc<AgentStatus>),
     /// `cron`
     Cron(Box<CronNews>),
+    /// `agent.request`, to the agent's connection.
+    AgentRequest(Box<AgentRequest>),
+    /// `chat`
+    Chat(Arc<ChatUpdate>),
+    /// `chat.message`
+    ChatMessage(Arc<ChatMessage>),
+    /// `agent`
+    RunProgress(Arc<RunProgress>),
+    /// `exec.approval.requested`, scope `operator.approvals`
+    ApprovalRequested(Arc<Approval>),
+    /// `exec.approval.resolved`, scope `operator.approvals`
+    ApprovalResolved(Arc<Approval>),
+    /// `spawn_result`
+    SpawnResult(Arc<SpawnShown>),
     /// What a peer published, passed on.
     Published {
         /// Which event.
@@ -161,6 +178,8 @@ pub struct PresenceEntry {
 /// Who receives an event that is broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
+    /// Nobody: it is sent to one peer.
+    Nobody,
     /// Every admitted peer.
     Everyone,
     /// Every peer with this scope.
@@ -171,6 +190,7 @@ impl Audience {
     /// Whether a peer with these scopes belongs to it.
     pub fn includes(self, scopes: ScopeSet) -> bool {
         match self {
+            Self::Nobody => false,
             Self::Everyone => true,
             Self::Scope(needed) => scopes.contains(needed),
         }
@@ -194,7 +214,7 @@ impl View {
 }
 
 /// The names of all events, for `features.events`.
-pub const EVENT_NAMES: [&str; 15] = [
+pub const EVENT_NAMES: [&str; 22] = [
     "connect.challenge",
     "log",
     "tick",
@@ -205,6 +225,13 @@ pub const EVENT_NAMES: [&str; 15] = [
     "device.pair.resolved",
     "agent.status",
     "cron",
+    "agent.request",
+    "chat",
+    "chat.message",
+    "agent",
+    "exec.approval.requested",
+    "exec.approval.resolved",
+    "spawn_result",
     "notification",
     "tool.stream",
     "context.compaction",
@@ -225,6 +252,13 @@ impl Event {
             Self::PairResolved(_) => "device.pair.resolved",
             Self::AgentStatus(_) => "agent.status",
             Self::Cron(_) => "cron",
+            Self::AgentRequest(_) => "agent.request",
+            Self::Chat(_) => "chat",
+            Self::ChatMessage(_) => "chat.message",
+            Self::RunProgress(_) => "agent",
+            Self::ApprovalRequested(_) => "exec.approval.requested",
+            Self::ApprovalResolved(_) => "exec.approval.resolved",
+            Self::SpawnResult(_) => "spawn_result",
             Self::Published { kind, .. } => kind.name(),
         }
     }
@@ -238,8 +272,16 @@ impl Event {
             | Self::LogGap(_)
             | Self::AgentStatus(_)
             | Self::Cron(_)
+            | Self::Chat(_)
+            | Self::ChatMessage(_)
+            | Self::RunProgress(_)
+            | Self::SpawnResult(_)
             | Self::Published { .. } => Audience::Scope(ScopeSet::READ),
+            Self::AgentRequest(_) => Audience::Nobody,
             Self::PairRequested(_) | Self::PairResolved(_) => Audience::Scope(ScopeSet::PAIRING),
+            Self::ApprovalRequested(_) | Self::ApprovalResolved(_) => {
+                Audience::Scope(ScopeSet::APPROVALS)
+            }
         }
     }
 
@@ -254,6 +296,13 @@ impl Event {
             | Self::PairResolved(_)
             | Self::AgentStatus(_)
             | Self::Cron(_)
+            | Self::AgentRequest(_)
+            | Self::Chat(_)
+            | Self::ChatMessage(_)
+            | Self::RunProgress(_)
+            | Self::ApprovalRequested(_)
+            | Self::ApprovalResolved(_)
+            | Self::SpawnResult(_)
             | Self::Published { .. } => false,
         }
     }
@@ -267,10 +316,18 @@ impl Event {
             | Self::PairResolved(_)
             | Self::AgentStatus(_)
             | Self::Cron(_)
+            | Self::Chat(_)
+            | Self::ChatMessage(_)
+            | Self::RunProgress(_)
+            | Self::ApprovalRequested(_)
+            | Self::ApprovalResolved(_)
+            | Self::SpawnResult(_)
             | Self::Published { .. } => true,
-            Self::Tick(_) | Self::Presence { .. } | Self::LogGap(_) | Self::Shutdown { .. } => {
-                false
-            }
+            Self::Tick(_)
+            | Self::Presence { .. }
+            | Self::LogGap(_)
+            | Self::Shutdown { .. }
+            | Self::AgentRequest(_) => false,
         }
     }
 
@@ -314,6 +371,13 @@ impl Event {
             }
             Self::AgentStatus(status) => status.write(out),
             Self::Cron(news) => news.write(out),
+            Self::AgentRequest(request) => request.write(out),
+            Self::Chat(update) => update.write(out),
+            Self::ChatMessage(message) => message.write(out),
+            Self::RunProgress(progress) => progress.write(out),
+            Self::ApprovalRequested(approval) => approval.write_requested(out),
+            Self::ApprovalResolved(approval) => approval.write_resolved(out),
+            Self::SpawnResult(shown) => shown.write(out),
             Self::Published { payload, .. } => out.extend_from_slice(payload.as_bytes()),
         }
     }

@@ -96,6 +96,22 @@ pub fn write_failure(out: &mut Vec<u8>, id: &str, error: &ProtocolError) {
     write_error(out, id, error, &safe_message(&error.message), details.as_ref());
 }
 
+/// Appends a failure that carries a body all the same, under `payload`: made safe as any failure;
+/// what `write_body` appends must be safe already.
+pub(super) fn write_failure_with_body(
+    out: &mut Vec<u8>,
+    id: &str,
+    error: &ProtocolError,
+    write_body: impl FnOnce(&mut Vec<u8>),
+) {
+    write_failure(out, id, error);
+    // The frame is written up to its closing brace, which is put back after the body.
+    out.pop();
+    out.extend_from_slice(b",\"payload\":");
+    write_body(out);
+    out.push(b'}');
+}
+
 /// Appends the refusal of a `connect`, word for word.
 pub fn write_refusal(out: &mut Vec<u8>, id: &str, error: &ProtocolError) {
     write_error(out, id, error, &error.message, error.details.as_ref());

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::base::ids::{AgentName, ConnId, DeviceId, RequestId, UserName};
+use crate::base::ids::{AgentName, ConnId, DeviceId, RequestId, SessionKey, UserName};
 use crate::base::secret::Secret;
 use crate::protocol::event::{EVENT_NAMES, PresenceEntry, push_presence, write_state_version};
 use crate::protocol::frame::open_response;
@@ -25,6 +25,8 @@ pub struct Grant {
     pub scopes: ScopeSet,
     /// An agent's name.
     pub agent: Option<AgentName>,
+    /// The one session that a started agent speaks of; `None`: all of its own.
+    pub session: Option<SessionKey>,
     /// The device that was proven, if any.
     pub device: Option<DeviceId>,
     /// Whose credential admitted it.
@@ -49,6 +51,8 @@ pub struct Hello {
     pub grant: Grant,
     /// The device token, whenever a device was proven and tokens are on.
     pub token: Option<IssuedToken>,
+    /// What `features` under `result` says: the parts of the product page that are built and on.
+    pub features: Vec<&'static str>,
     /// Everyone present.
     pub presence: Arc<[PresenceEntry]>,
     /// `stateVersion.presence`
@@ -60,8 +64,6 @@ pub struct Hello {
     /// How this peer was admitted: `device`, `device-token`, `token`, `password`,
     /// `owner` or `none`.
     pub auth_mode: &'static str,
-    /// The parts of the seed that are built and switched on.
-    pub features: Vec<&'static str>,
     /// `policy.maxPayload`, bytes.
     pub message_bytes_max: usize,
     /// `policy.maxBufferedBytes`, bytes.

@@ -114,10 +114,22 @@ impl LogDraft {
         session: Option<SessionKey>,
         message: &str,
     ) -> Self {
+        Self::with_extra(timestamp, level, source, session, message, None)
+    }
+
+    /// The same with `extra`: compact JSON text of an object.
+    pub(super) fn with_extra(
+        timestamp: u64,
+        level: Level,
+        source: impl Into<Arc<str>>,
+        session: Option<SessionKey>,
+        message: &str,
+        extra: Option<&str>,
+    ) -> Self {
         let source = source.into();
         let mut out = Vec::new();
         let key = session.as_ref().map(SessionKey::as_str);
-        write_body(&mut out, timestamp, level, &source, key, message, None);
+        write_body(&mut out, timestamp, level, &source, key, message, extra);
         // Lossless: all of it was written from `str`.
         Self { level, source, session, body: Arc::from(&*String::from_utf8_lossy(&out)) }
     }

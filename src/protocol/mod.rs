@@ -19,6 +19,7 @@
 )]
 
 pub mod agent_status;
+pub mod approvals;
 pub mod connect;
 pub mod cost;
 pub mod cron;
@@ -33,6 +34,7 @@ pub mod hello;
 mod host;
 mod json;
 pub mod log_entry;
+mod members;
 pub mod methods;
 pub mod origin;
 pub mod output_line;
@@ -41,7 +43,11 @@ mod readable;
 pub mod refusal;
 pub mod reply;
 pub mod request;
+pub mod run;
+pub mod run_calls;
 pub mod safe_text;
 pub mod schedule;
 pub mod scope;
 pub mod session;
+pub mod spawn;
+mod speaker;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::base::ids::{Cursor, SessionKey};
 use crate::protocol::agent_status::AgentLine;
+use crate::protocol::approvals::ApprovalReply;
 use crate::protocol::cron::CronReply;
 use crate::protocol::devices::DeviceReply;
 use crate::protocol::event::{PresenceEntry, push_presence};
@@ -14,7 +15,9 @@ use crate::protocol::json::{ObjectWriter, push_array, push_str};
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::methods::sessions::encode_cursor;
 use crate::protocol::request::SessionsCursor;
+use crate::protocol::run_calls::RunReply;
 use crate::protocol::session::{Session, SessionTotals};
+use crate::protocol::spawn::SpawnReply;
 
 /// The body of a successful response; encoded by the fan-out thread, not by the hub.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,10 +84,16 @@ pub enum Reply {
     Config(Box<ConfigShown>),
     /// `channels.status` at this moment, Unix milliseconds. There are no channels.
     ChannelsStatus(u64),
+    /// `spawn`, `spawn.*`, `sessions_spawn`, `sessions_kill`
+    Spawn(Box<SpawnReply>),
     /// `models.list`. The agents choose their models.
     ModelsList,
     /// `last-heartbeat`: when the last `tick` went to everyone, Unix milliseconds.
     LastHeartbeat(Option<u64>),
+    /// `chat.*`, `agent`, `agent.wait`, `sessions.send`
+    Runs(Box<RunReply>),
+    /// `exec.approval.*`, `exec.approvals.*`
+    Approvals(Box<ApprovalReply>),
 }
 
 /// A page of the sessions.
@@ -174,6 +183,9 @@ pub fn write_reply(out: &mut Vec<u8>, id: &str, reply: &Reply) {
         Reply::Presence(entries) => {
             write_success(out, id, |out| push_array(out, entries.iter(), push_presence));
         }
+        Reply::Runs(reply) => reply.write(out, id),
+        Reply::Approvals(reply) => reply.write(out, id),
+        Reply::Spawn(reply) => write_success(out, id, |out| reply.write(out)),
         Reply::Devices(reply) => write_success(out, id, |out| reply.write(out)),
         Reply::Cron(reply) => write_object(out, id, |body| reply.write(body)),
         Reply::SessionsList(page) => write_object(out, id, |body| write_sessions(body, page)),

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::base::ids::{AgentName, Cursor, SessionKey};
 use crate::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use crate::protocol::approvals::ApprovalRequest;
 use crate::protocol::cost::Cost;
 use crate::protocol::cron::CronRequest;
 use crate::protocol::devices::DeviceRequest;
@@ -19,11 +20,14 @@ use crate::protocol::fields::{Invalid, Object, Place};
 use crate::protocol::frame::RequestFrame;
 use crate::protocol::hello::Grant;
 use crate::protocol::log_entry::{Level, LogDraft};
+use crate::protocol::methods::spawn::SpawnMethod;
 use crate::protocol::methods::{
-    Method, agent_status, cron, devices, events_publish, logs_append, logs_subscribe, logs_tail,
-    session_key, session_reports, sessions,
+    Method, agent_status, approvals, cron, devices, events_publish, logs_append, logs_subscribe,
+    logs_tail, runs, session_key, session_reports, sessions, spawn,
 };
-use crate::protocol::scope::Role;
+use crate::protocol::run_calls::RunRequest;
+use crate::protocol::spawn::SpawnRequest;
+use crate::protocol::speaker::Speaker;
 
 /// A request whose frame, method, parameters and scope have been checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,9 +57,15 @@ pub enum Request {
     /// `sessions.patch` and its aliases.
     SessionsPatch(Box<SessionsPatch>),
     /// `sessions.reset`
-    SessionsReset(SessionKey),
+    SessionsReset(SessionNamed),
     /// `sessions.delete`
-    SessionsDelete(SessionKey),
+    SessionsDelete(SessionNamed),
+    /// `chat.*`, `agent`, `agent.wait`, `sessions.send`, `run.update`
+    Runs(Box<RunRequest>),
+    /// `exec.approval.*`, `exec.approvals.*`
+    Approvals(Box<ApprovalRequest>),
+    /// `spawn`, `spawn.*`, `sessions_spawn`, `sessions_kill`
+    Spawn(Box<SpawnRequest>),
     /// What changes nothing.
     Read(Read),
 }
@@ -254,6 +264,17 @@ pub struct SessionsPatch {
     pub verbose: Option<Arc<str>>,
     /// Whether to show reasoning.
     pub reasoning: Option<Arc<str>>,
+    /// See [`Idempotency`].
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Parameters of `sessions.reset` and `sessions.delete`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionNamed {
+    /// Which session.
+    pub key: SessionKey,
+    /// See [`Idempotency`].
+    pub idempotency: Option<Idempotency>,
 }
 
 /// An `idempotencyKey` with what the same parameters look like.
@@ -288,18 +309,23 @@ pub fn parse(
         Method::find(&frame.method).ok_or_else(|| ProtocolError::unknown_method(&frame.method))?;
     method.check(grant)?;
     let json = frame.params.map_or("{}", RawValue::get);
-    let called = Called { name: &frame.method, json, agent: agent_of(grant), now_unix_ms };
-    let call = if json.starts_with('{') {
-        called.read(method)
-    } else {
-        Err(Invalid("must be an object".to_owned()))
-    };
-    call.map_err(|invalid| ProtocolError::invalid_params(method.name(), &invalid.0))
+    let called = Called { name: &frame.method, json, agent: Speaker::of(grant), now_unix_ms };
+    called.call(method)
 }
 
-/// Who reports as an agent, and so speaks only as itself.
-fn agent_of(grant: &Grant) -> Option<&AgentName> {
-    grant.agent.as_ref().filter(|_| grant.role == Role::Agent)
+/// Reads a report of an agent that has no connection.
+pub(super) fn parse_report(
+    method: Method,
+    params: Option<&RawValue>,
+    agent: Speaker<'_>,
+    now_unix_ms: u64,
+) -> Result<Request, ProtocolError> {
+    let json = params.map_or("{}", RawValue::get);
+    let called = Called { name: method.name(), json, agent: Some(agent), now_unix_ms };
+    match called.call(method)? {
+        Call::Request(request) => Ok(request),
+        Call::Ping | Call::Health => Err(ProtocolError::unknown_method(method.name())),
+    }
 }
 
 /// A request on its way to being typed.
@@ -307,11 +333,20 @@ struct Called<'a> {
     /// The method's name or alias.
     name: &'a str,
     json: &'a str,
-    agent: Option<&'a AgentName>,
+    agent: Option<Speaker<'a>>,
     now_unix_ms: u64,
 }
 
 impl Called<'_> {
+    fn call(&self, method: Method) -> Result<Call, ProtocolError> {
+        let call = if self.json.starts_with('{') {
+            self.read(method)
+        } else {
+            Err(Invalid("must be an object".to_owned()))
+        };
+        call.map_err(|invalid| ProtocolError::invalid_params(method.name(), &invalid.0))
+    }
+
     fn read(&self, method: Method) -> Result<Call, Invalid> {
         let read = |read| Ok(Call::Request(Request::Read(read)));
         let request = match method {
@@ -320,6 +355,14 @@ impl Called<'_> {
             }
             Method::Cron(method) => {
                 Request::Cron(cron::read(method, &self.members(&cron::PARAMS)?, self.now_unix_ms)?)
+            }
+            Method::Runs(call) => {
+                let request = runs::read(call, &self.members(&runs::PARAMS)?, self.json)?;
+                Request::Runs(Box::new(request))
+            }
+            Method::Approvals(call) => {
+                let params = self.members(&approvals::PARAMS)?;
+                Request::Approvals(Box::new(approvals::read(call, &params, self.agent)?))
             }
             Method::Ping => return Ok(Call::Ping),
             Method::Health => return Ok(Call::Health),
@@ -338,10 +381,11 @@ impl Called<'_> {
                 let params = self.members(&sessions::USAGE)?;
                 return read(Read::SessionsUsage(sessions::read_agent(&params)?));
             }
-            Method::SessionsReset => Request::SessionsReset(self.key()?),
-            Method::SessionsDelete => Request::SessionsDelete(self.key()?),
+            Method::SessionsReset => Request::SessionsReset(self.named()?),
+            Method::SessionsDelete => Request::SessionsDelete(self.named()?),
             Method::SessionsPatch => {
-                let patch = sessions::read_patch(&self.members(&sessions::PATCH)?, self.name)?;
+                let (params, once) = self.report(&sessions::PATCH)?;
+                let patch = sessions::read_patch(&params, self.name, once)?;
                 Request::SessionsPatch(Box::new(patch))
             }
             Method::Status => Request::Status,
@@ -353,6 +397,7 @@ impl Called<'_> {
                 let params = self.members(&logs_subscribe::PARAMS)?;
                 Request::LogsSubscribe(logs_subscribe::read(&params)?)
             }
+            Method::Spawn(method) => Request::Spawn(Box::new(self.spawn(method)?)),
             Method::LogsAppend => self.logs_append()?,
             Method::SessionUpdate => {
                 let (params, once) = self.report(&session_reports::UPDATE)?;
@@ -376,6 +421,25 @@ impl Called<'_> {
         Ok(Call::Request(request))
     }
 
+    fn spawn(&self, method: SpawnMethod) -> Result<SpawnRequest, Invalid> {
+        Ok(match method {
+            SpawnMethod::Spawn => {
+                let (params, once) = self.report(&spawn::SPAWN)?;
+                SpawnRequest::Spawn(Box::new(spawn::read_spawn(&params, once)?))
+            }
+            SpawnMethod::Template => {
+                let (params, once) = self.report(&spawn::TEMPLATE)?;
+                SpawnRequest::Template(Box::new(spawn::read_template(&params, once)?))
+            }
+            SpawnMethod::List => SpawnRequest::List,
+            SpawnMethod::Logs => {
+                spawn::read_logs(&self.members(&spawn::ID)?, &self.members(&logs_tail::PARAMS)?)?
+            }
+            SpawnMethod::Cancel => spawn::read_cancel(&self.members(&spawn::CANCEL)?)?,
+            SpawnMethod::KillSession => SpawnRequest::KillSession(self.key()?),
+        })
+    }
+
     fn logs_append(&self) -> Result<Request, Invalid> {
         let (params, idempotency) = self.report(&logs_append::PARAMS)?;
         let entries = logs_append::read(&params, self.agent, self.now_unix_ms)?;
@@ -387,13 +451,19 @@ impl Called<'_> {
         session_key::required(&self.members(&sessions::KEY)?, None)
     }
 
+    /// The session that an operator changes.
+    fn named(&self) -> Result<SessionNamed, Invalid> {
+        let (params, idempotency) = self.report(&sessions::NAMED)?;
+        Ok(SessionNamed { key: session_key::required(&params, None)?, idempotency })
+    }
+
     /// The parameters of a report, with its idempotency key.
     fn report<const N: usize>(
         &self,
         names: &'static [&'static str; N],
     ) -> Result<(Object<'_, N>, Option<Idempotency>), Invalid> {
         let params = self.members(names)?;
-        let idempotency = idempotency(&params, self.json)?;
+        let idempotency = idempotency(&params, self.name, self.json)?;
         Ok((params, idempotency))
     }
 
@@ -409,6 +479,7 @@ impl Called<'_> {
 
 fn idempotency<const N: usize>(
     params: &Object<'_, N>,
+    called: &str,
     json: &str,
 ) -> Result<Option<Idempotency>, Invalid> {
     let Some(key) = params.string("idempotencyKey", IDEMPOTENCY_KEY_BYTES_MAX)? else {
@@ -417,6 +488,12 @@ fn idempotency<const N: usize>(
     if key.is_empty() {
         return Err(params.invalid("idempotencyKey", "must be a non-empty string"));
     }
-    let params_hash = Sha256::digest(json.as_bytes()).into();
+    let mut hash = Sha256::new();
+    // `level` means something else under each of these names, though the method is one.
+    if called.starts_with("session_set") {
+        hash.update(called.as_bytes());
+    }
+    hash.update(json.as_bytes());
+    let params_hash = hash.finalize().into();
     Ok(Some(Idempotency { key: key.into_owned(), params_hash }))
 }

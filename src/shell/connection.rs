@@ -14,6 +14,7 @@
 mod input;
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -77,6 +78,12 @@ pub trait Service: Send + Sync + 'static {
     /// Answers a GET or HEAD without upgrade. `address` is the client's as
     /// [`Service::client_address`] gave it.
     fn http(&self, head: &Head, peer: SocketAddr, is_tls: bool) -> HttpResponse;
+
+    /// Answers a GET by itself, with more than fits into memory; `None` leaves it to
+    /// [`Service::http`]. The socket is non-blocking, plain, and nothing is queued on its link.
+    fn stream(&self, _head: &Head, _socket: BorrowedFd<'_>) -> Option<CloseReason> {
+        None
+    }
 
     /// Takes an upgrade that is in order, or refuses it.
     fn upgrade(
@@ -250,6 +257,12 @@ impl<S: Service> Connection<'_, S> {
                 self.respond(&at_capacity(), head.method == Method::Head);
                 return Err(CloseReason::OverCapacity { retry_after: CAPACITY_RETRY_AFTER });
             }
+        }
+        if head.asked == Asked::Http
+            && head.method == Method::Get
+            && let Some(end) = self.service.stream(head, self.link.socket())
+        {
+            return Err(end);
         }
         let refused = match &head.asked {
             Asked::Http => self.service.http(head, self.peer, self.is_tls),

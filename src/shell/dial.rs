@@ -5,9 +5,10 @@
 //! peer that sends one byte a second, and so that the caller can be woken by a second descriptor.
 //! Called by the command-line client.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -57,7 +58,12 @@ impl Socket {
 
     /// Connects to a socket in the file system.
     pub fn connect_unix(path: &Path, deadline: Instant) -> io::Result<Self> {
-        let socket = UnixStream::connect(path)?;
+        let socket = match UnixStream::connect(path) {
+            // Longer than `sun_path` takes (108 bytes): by way of the open directory, as the
+            // gateway listens there.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => through_directory(path)?,
+            connected => connected?,
+        };
         socket.set_nonblocking(true)?;
         Ok(Self { inner: Inner::Unix(socket), deadline, watch: None })
     }
@@ -108,6 +114,15 @@ impl Socket {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn through_directory(path: &Path) -> io::Result<UnixStream> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(ErrorKind::InvalidInput.into());
+    };
+    let directory = File::open(parent)?;
+    let by_descriptor = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    UnixStream::connect(Path::new(&by_descriptor).join(name))
 }
 
 /// `TimedOut` for no time at all: then there is nothing to wait for.

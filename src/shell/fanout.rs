@@ -40,6 +40,8 @@ pub enum Job {
     Refuse(Arc<Peer>, Box<ProtocolError>, CloseReason),
     /// Answer a request.
     Respond(Arc<Peer>, RequestId, Result<Reply, Box<ProtocolError>>),
+    /// Answer a request that was answered before.
+    RespondAgain(Arc<Peer>, RequestId, Reply),
     /// An event for one peer.
     Send(Arc<Peer>, Event),
     /// An event for everyone whose scopes cover it.
@@ -152,6 +154,10 @@ impl Fanout {
                 self.queue(&peer.link, bytes, Class::Reply);
                 peer.link.end_request();
             }
+            Job::RespondAgain(peer, id, reply) => {
+                let bytes = TextFrame::build(256, |out| write_reply(out, id.as_str(), &reply));
+                self.queue(&peer.link, bytes, Class::Reply);
+            }
             Job::Send(peer, event) => {
                 let stream = self.places.get(&peer.link.conn()).and_then(|at| self.streams.get(at));
                 let view = stream.map_or(View::Bare, |stream| View::of(stream.scopes));
@@ -263,10 +269,16 @@ fn class_of(event: &Event) -> Class {
         | Event::PairResolved(_)
         | Event::AgentStatus(_)
         | Event::Cron(_)
+        | Event::Chat(_)
+        | Event::ChatMessage(_)
+        | Event::RunProgress(_)
+        | Event::ApprovalRequested(_)
+        | Event::ApprovalResolved(_)
+        | Event::SpawnResult(_)
         | Event::Published { .. } => Class::Stream { log_cursor: None },
         Event::Tick(_) => Class::State(StateKind::Tick),
         Event::Presence { .. } => Class::State(StateKind::Presence),
-        Event::LogGap(_) | Event::Shutdown { .. } => Class::Reply,
+        Event::LogGap(_) | Event::Shutdown { .. } | Event::AgentRequest(_) => Class::Reply,
     }
 }
 

@@ -227,6 +227,9 @@ fn perform(
         Effect::Respond { conn, id, result } => {
             peer(conn).map(|peer| Job::Respond(peer, id, result))
         }
+        Effect::RespondAgain { conn, id, reply } => {
+            peer(conn).map(|peer| Job::RespondAgain(peer, id, *reply))
+        }
         Effect::Send { conn, event } => peer(conn).map(|peer| Job::Send(peer, event)),
         Effect::Broadcast(event) => Some(Job::Broadcast(event)),
         Effect::Narrow { conn, filter } => peer(conn).map(|peer| Job::Narrow(peer, filter)),

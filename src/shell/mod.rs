@@ -1,6 +1,7 @@
 //! The only threads, system calls and clocks.
 
 pub mod admission;
+pub mod backup_stream;
 pub mod budget;
 pub mod capacity;
 pub mod clock;
@@ -21,6 +22,7 @@ pub mod readiness;
 pub mod refusals;
 pub mod registry;
 pub mod service;
+pub mod service_manager;
 pub mod signals;
 pub mod state_dir;
 pub mod store;

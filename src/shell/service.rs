@@ -4,6 +4,7 @@
 //! Called by connection threads.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use crate::base::close_reason::CloseReason;
@@ -13,9 +14,11 @@ use crate::protocol::device::encode_nonce;
 use crate::protocol::peer::{Headers, PeerContext, ProxyPolicy};
 use crate::protocol::reply::write_status_page;
 use crate::shell::admission::Refusal;
+use crate::shell::backup_stream::{self, BACKUP_PATH};
 use crate::shell::connection::Service;
 use crate::shell::diagnostics;
 use crate::shell::dialogue::{Dialogue, Shared};
+use crate::shell::store::SnapshotSource;
 use crate::wire::head::Head;
 use crate::wire::http::HttpResponse;
 
@@ -132,15 +135,28 @@ impl GatewayService {
 }
 
 /// The same gateway as its owner sees it, over the control socket. Its peers have no address: the
-/// one that the traits ask for is the loopback's.
+/// one that the traits ask for is the loopback's. The owner alone gets a backup.
 #[derive(Debug)]
-pub struct OwnerService(pub Arc<GatewayService>);
+pub struct OwnerService {
+    /// The gateway.
+    pub gateway: Arc<GatewayService>,
+    /// Where backups come from.
+    pub snapshots: SnapshotSource,
+}
 
 impl Service for OwnerService {
     type Handler = Dialogue;
 
     fn http(&self, head: &Head, peer: SocketAddr, is_tls: bool) -> HttpResponse {
-        self.0.http(head, peer, is_tls)
+        self.gateway.http(head, peer, is_tls)
+    }
+
+    fn stream(&self, head: &Head, socket: BorrowedFd<'_>) -> Option<CloseReason> {
+        if head.path != BACKUP_PATH {
+            return None;
+        }
+        backup_stream::answer(&self.snapshots, socket);
+        Some(CloseReason::HttpAnswered)
     }
 
     fn upgrade(
@@ -150,14 +166,14 @@ impl Service for OwnerService {
         _peer: SocketAddr,
         _is_tls: bool,
     ) -> Result<Dialogue, HttpResponse> {
-        self.0.dialogue(conn, PeerContext::owner(head.origin()))
+        self.gateway.dialogue(conn, PeerContext::owner(head.origin()))
     }
 
     fn ended(&self, conn: ConnId, peer: SocketAddr, reason: &CloseReason) {
-        self.0.ended(conn, peer, reason);
+        self.gateway.ended(conn, peer, reason);
     }
 
     fn refused(&self, peer: SocketAddr, refusal: Refusal) {
-        self.0.refused(peer, refusal);
+        self.gateway.refused(peer, refusal);
     }
 }

@@ -64,6 +64,16 @@ impl StateDir {
         Ok(file)
     }
 
+    /// Puts the names in the directory on disk.
+    pub fn sync(&self) -> io::Result<()> {
+        sync_directory(&self.path)
+    }
+
+    /// The file whose lock is held.
+    pub fn lock_path(&self) -> PathBuf {
+        self.path.join(LOCK_FILE)
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path

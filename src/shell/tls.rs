@@ -3,6 +3,8 @@
 //! Owns nothing; errors say which file and what is wrong with it. Does not speak TLS: that is the
 //! link's part. Called by `app` at start and by `--check`.
 
+mod validity;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ServerSessionMemoryCache;
 
+pub use self::validity::{is_for, validity};
 use crate::base::limits::TLS_SESSIONS_MAX;
 
 /// Why a certificate and key cannot be used.
@@ -91,12 +94,7 @@ pub fn server_config_from_pem(
     (cert_file, cert_pem): (&Path, &[u8]),
     (key_file, key_pem): (&Path, &[u8]),
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(cert_pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| TlsError::NotPem(cert_file.to_owned(), error.to_string()))?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate(cert_file.to_owned()));
-    }
+    let chain = chain_from_pem(cert_file, cert_pem)?;
     let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| match error {
         pem::Error::NoItemsFound => TlsError::NoKey(key_file.to_owned()),
         _ => TlsError::BadKey(key_file.to_owned()),
@@ -119,6 +117,17 @@ pub fn server_config_from_pem(
     config.send_tls13_tickets = 1;
     config.session_storage = ServerSessionMemoryCache::new(TLS_SESSIONS_MAX);
     Ok(Arc::new(config))
+}
+
+/// The certificates in a PEM file, at least one; the name is for errors.
+pub fn chain_from_pem(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| TlsError::NotPem(file.to_owned(), error.to_string()))?;
+    if chain.is_empty() {
+        return Err(TlsError::NoCertificate(file.to_owned()));
+    }
+    Ok(chain)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! Gives the hub something to do at every look, and sees at the next whether it has done anything.
 //! Owns what it saw last; tells `readiness` and diagnostics, and ends nothing: a hub that comes
-//! back has lost nothing. Called by the main thread, every `WATCHDOG_INTERVAL`.
+//! back has lost nothing. Called by the main thread, every `WATCHDOG_INTERVAL`, and as often as a
+//! service manager wants a sign of life.
 
 use std::sync::Arc;
 
@@ -19,13 +20,15 @@ pub struct Watchdog {
     readiness: Arc<Readiness>,
     /// The progress at the last look; `None` before the first.
     seen: Option<u64>,
+    /// The progress when it was last asked for.
+    asked: Option<u64>,
     is_stuck: bool,
 }
 
 impl Watchdog {
     /// Watches the hub behind this inbox.
     pub fn new(inbox: Sender<Inbound>, readiness: Arc<Readiness>) -> Self {
-        Self { inbox, readiness, seen: None, is_stuck: false }
+        Self { inbox, readiness, seen: None, asked: None, is_stuck: false }
     }
 
     /// Looks, and never waits. An inbox without room is work enough.
@@ -42,6 +45,20 @@ impl Watchdog {
             }
         }
         self.seen = Some(progress);
+        self.nudge();
+    }
+
+    /// Whether the hub has handled anything since this was last asked, with something to do for the
+    /// next time. Never waits.
+    pub fn has_progressed(&mut self) -> bool {
+        let progress = self.readiness.progress();
+        let has_progressed = self.asked != Some(progress);
+        self.asked = Some(progress);
+        self.nudge();
+        has_progressed
+    }
+
+    fn nudge(&self) {
         let _work_enough = self.inbox.try_send(Inbound::Input(Input::Tick));
     }
 }
@@ -73,5 +90,17 @@ mod tests {
         check(false, Some("the hub makes no progress"));
         check(true, Some("the hub makes no progress"));
         check(true, None);
+    }
+
+    #[test]
+    fn progress_is_what_happened_since_the_last_question() {
+        let (inbox, _hub) = bounded(1);
+        let readiness = Arc::new(Readiness::new(clock::instant()));
+        let mut watchdog = Watchdog::new(inbox, Arc::clone(&readiness));
+        assert!(watchdog.has_progressed(), "nothing is known against it yet");
+        assert!(!watchdog.has_progressed());
+        readiness.progressed();
+        assert!(watchdog.has_progressed());
+        assert!(!watchdog.has_progressed(), "an inbox without room changes nothing");
     }
 }

@@ -15,7 +15,7 @@ use tungstenite::{Message, WebSocket};
 
 /// What the gateway does next.
 pub(crate) enum Say {
-    /// Answers the request with this body.
+    /// Answers the request with this body; a second time, if it is said twice.
     Ok(Value),
     /// Answers the request with this error.
     Error(Value),

@@ -56,16 +56,17 @@ fn help_of_call() {
     check(
         "call",
         &expect![[r#"
-        openclaw-gateway call: call a method and print the answer
+            openclaw-gateway call: call a method and print the answer
 
-        Usage: openclaw-gateway call METHOD [JSON] [OPTIONS]
+            Usage: openclaw-gateway call METHOD [JSON] [OPTIONS]
 
-        JSON is an object with the parameters; - reads it from standard input. The answer is indented on a
-        terminal and on one line in a pipe. docs/protocol.md lists the methods.
+            JSON is an object with the parameters; - reads it from standard input. The answer is indented on a
+            terminal and on one line in a pipe. Where the first answer says "accepted", the final one follows
+            it; --timeout is for each. docs/protocol.md lists the methods.
 
-          openclaw-gateway call status
-          openclaw-gateway call logs.tail '{"limit":3,"level":"warn"}'
-    "#]],
+              openclaw-gateway call status
+              openclaw-gateway call logs.tail '{"limit":3,"level":"warn"}'
+        "#]],
     );
 }
 
@@ -191,6 +192,105 @@ fn help_of_devices() {
           revoke DEVICE        end its connections and tokens at once, and keep its key out
           forget DEVICE        let a revoked key ask again (local socket only)
           pair                 print a one-time code that lets one device in (local socket only)
+    "#]],
+    );
+}
+
+/// The same for a subcommand about a gateway's files, whose help is whole.
+#[track_caller]
+fn check_whole(name: &str, expected: &Expect) {
+    let (code, stdout, stderr) = run(&[name, "--help"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    expected.assert_eq(&stdout);
+    assert_eq!(run(&[name, "-h"]).1, stdout);
+    for line in stdout.lines() {
+        assert!(line.chars().count() <= 100, "too long for a terminal: {line}");
+    }
+}
+
+#[test]
+fn help_of_backup() {
+    check_whole(
+        "backup",
+        &expect![[r#"
+        openclaw-gateway backup: copy the gateway's state into one file, while it runs or while it does not
+
+        Usage: openclaw-gateway backup FILE [OPTIONS]
+
+        The copy is of one moment. FILE gets its name when it is complete and on disk, mode 0600: it holds
+        what agents wrote, and hashes of device tokens. A gateway that runs goes on meanwhile.
+
+          --state-dir DIR      where the gateway keeps its state
+          --config FILE        the same, by its configuration (also: OPENCLAW_CONFIG)
+          -h, --help           show this text
+
+        Exit status: 0 done, 1 something failed and FILE is as it was before, 2 wrong usage.
+    "#]],
+    );
+}
+
+#[test]
+fn help_of_restore() {
+    check_whole(
+        "restore",
+        &expect![[r#"
+        openclaw-gateway restore: put a backup in the place of the gateway's state
+
+        Usage: openclaw-gateway restore FILE [OPTIONS]
+
+        FILE is read to its end and checked before anything is touched. Stop the gateway first. The state
+        that was there is kept beside the new one. Devices stay approved as in the backup, except those
+        revoked since; device tokens are dropped, so every device signs once more; log cursors go on beyond
+        all that were ever given.
+
+          --state-dir DIR      where the gateway keeps its state
+          --config FILE        the same, by its configuration (also: OPENCLAW_CONFIG)
+          -h, --help           show this text
+
+        Exit status: 0 done, 1 something failed and the state is as it was before, 2 wrong usage.
+    "#]],
+    );
+}
+
+#[test]
+fn help_of_doctor() {
+    check_whole(
+        "doctor",
+        &expect![[r#"
+        openclaw-gateway doctor: what could keep this gateway from starting, or from running for years
+
+        Usage: openclaw-gateway doctor [OPTIONS]
+
+        Looks at the configuration, permissions, certificates, the limits of this machine, free space, the
+        clock and the port, and changes nothing, while the gateway runs or not. Run it as the gateway's
+        user.
+
+          --state-dir DIR      where the gateway keeps its state
+          --config FILE        its configuration (also: OPENCLAW_CONFIG)
+          --json, --text       one JSON document per line, or text for people
+          -h, --help           show this text
+
+        Exit status: 0 nothing failed (there may be warnings), 1 a check failed, 2 wrong usage.
+    "#]],
+    );
+}
+
+#[test]
+fn help_of_health() {
+    check_whole(
+        "health",
+        &expect![[r#"
+        openclaw-gateway health: whether the gateway on this machine takes reports
+
+        Usage: openclaw-gateway health [OPTIONS]
+
+        Asks over the gateway's local socket, without credentials; for health checks.
+
+          --state-dir DIR      where the gateway keeps its state
+          --config FILE        the same, by its configuration (also: OPENCLAW_CONFIG)
+          -h, --help           show this text
+
+        Exit status: 0 ready, 1 not ready or no answer within 5 seconds, 2 wrong usage.
     "#]],
     );
 }

@@ -9,6 +9,7 @@
     reason = "a test may panic and start threads"
 )]
 
+mod calling;
 mod fake;
 mod following;
 mod help;

@@ -203,3 +203,38 @@ fn no_gateway_in_the_state_directory() {
     "#]],
     );
 }
+
+#[test]
+fn commands_for_files_name_what_is_missing() {
+    usage("backup", &expect![["FILE is missing"]]);
+    usage("restore", &expect![["FILE is missing"]]);
+    usage("backup a b", &expect![[r#"unexpected argument "b""#]]);
+    usage(
+        "restore --stat-dir x a",
+        &expect![[r#"unknown option "--stat-dir"; did you mean --state-dir?"#]],
+    );
+    usage("health now", &expect![[r#"unexpected argument "now""#]]);
+    usage("doctor now", &expect![[r#"unexpected argument "now""#]]);
+    usage("doctor --jsno", &expect![[r#"unknown option "--jsno"; did you mean --json?"#]]);
+    check(
+        "health --state-dir no-such-dir",
+        LOCAL,
+        &expect![[r#"
+        openclaw-gateway health: no gateway runs on no-such-dir
+    "#]],
+    );
+    check(
+        "restore no-such-file --state-dir no-such-dir",
+        LOCAL,
+        &expect![[r#"
+        openclaw-gateway restore: cannot restore no-such-file: No such file or directory (os error 2)
+    "#]],
+    );
+    check(
+        "backup no-such-file --state-dir no-such-dir",
+        LOCAL,
+        &expect![[r#"
+        openclaw-gateway backup: there is no database no-such-dir/gateway.redb
+    "#]],
+    );
+}

@@ -6,6 +6,7 @@ use expect_test::{Expect, expect};
 use openclaw_gateway::app::args::Args;
 use openclaw_gateway::app::check::check;
 use openclaw_gateway::app::config::{Config, Environment};
+use openclaw_gateway::base::ids::AgentName;
 
 use super::{TestDir, load};
 
@@ -28,6 +29,13 @@ fn unsafe_settings_are_one_warning_each() {
     check_warning("[gateway.controlUi]\nallowedOrigins = [\"*\"]\n", "any web page");
     check_warning("[gateway.controlUi]\nenabled = false\nallowedOrigins = [\"*\"]\n", "");
     check_warning("[gateway.controlUi]\nrequireDeviceAuth = false\n", "requireDeviceAuth is off");
+    check_warning("[gateway.spawn]\nallowedCommands = [\"*\"]\n", "every program");
+    check_warning("[gateway.spawn]\nenabled = false\nallowedCommands = [\"*\"]\n", "");
+    check_warning(
+        "[gateway.spawn]\nallowedCommands = [\"p\"]\nallowedDirs = [\"/\"]\n",
+        "every directory",
+    );
+    check_warning("[gateway.spawn]\nallowedDirs = [\"/\"]\n", "");
     check_warning("[gateway.auth.deviceAuth]\nregistration = \"open\"\n", "is \"open\"");
     check_warning("[gateway.auth]\nsharedSecretWithoutDevice = \"always\"\n", "is \"always\"");
     check_warning("[gateway.auth.deviceAuth]\nrequireSignature = false\n", "every program");
@@ -146,4 +154,23 @@ fn state_directory_must_be_a_place_to_write_to() {
     let config = load(&format!("[gateway]\nstateDir = \"{file}/state\"\n")).unwrap();
     let report = check(&config).unwrap_err().report();
     assert!(report.starts_with("gateway: cannot write to state directory "), "{report}");
+}
+
+#[test]
+fn a_template_takes_what_it_does_not_say_from_the_rules() {
+    let config = load(
+        "[gateway.spawn]\ntimeoutSeconds = 60\nmaxConcurrent = 7\n[gateway.agents]\n\
+         default = \"a\"\n[gateway.agents.a]\ncommand = \"/bin/a\"\nargs = [\"{task}\", \"\"]\n\
+         env = { A = \"1\" }\n[gateway.agents.b]\ncommand = \"b\"\ntimeoutSeconds = 90\n\
+         maxConcurrent = 1\nstdoutReports = true\nrunAs = \"agents\"\n",
+    )
+    .unwrap();
+    let spawn = &config.policy("", None).spawn;
+    let [a, b] = ["a", "b"].map(|name| &spawn.templates[&AgentName::new(name)]);
+    assert_eq!(spawn.default_agent, Some(AgentName::new("a")));
+    assert_eq!((a.timeout.as_secs(), a.concurrent_max, a.stdout_reports), (60, 7, false));
+    assert_eq!(a.args, ["{task}", ""]);
+    assert_eq!(a.env, [("A".to_owned(), "1".to_owned())]);
+    assert_eq!((b.timeout.as_secs(), b.concurrent_max, b.stdout_reports), (90, 1, true));
+    assert_eq!(b.run_as.as_deref(), Some("agents"));
 }

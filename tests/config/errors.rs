@@ -271,3 +271,50 @@ fn great_many_errors_are_cut_short() {
     let error = load_with(&text, "", &[]).unwrap_err().to_string();
     assert!(error.ends_with("\n  and 10 more"), "{error}");
 }
+
+#[test]
+fn spawn_rules_and_templates_are_checked() {
+    check(
+        "[gateway.spawn]\nenabled = 1\nallowedCommands = [\"bin/x\", \"\"]\nallowedDirs = [\"work\"]\n\
+         maxConcurrent = 0\ntimeoutSeconds = 0\nenvAllow = [\"OPENCLAW_GATEWAY_TOKEN\"]\n\
+         allowedCommand = []\n",
+        expect![[r#"
+            configuration refused
+              gateway.toml:2: gateway.spawn.enabled: found 1; allowed: true or false
+              gateway.toml:3: gateway.spawn.allowedCommands: found "bin/x"; allowed: a name, an absolute path, or "*" for every program
+              gateway.toml:3: gateway.spawn.allowedCommands: found ""; allowed: a name, an absolute path, or "*" for every program
+              gateway.toml:4: gateway.spawn.allowedDirs: found "work"; allowed: an absolute path
+              gateway.toml:5: gateway.spawn.maxConcurrent: found 0; allowed: an integer from 1 to 1000
+              gateway.toml:6: gateway.spawn.timeoutSeconds: found 0; allowed: an integer from 1 to 31622400
+              gateway.toml:7: gateway.spawn.envAllow: found "OPENCLAW_GATEWAY_TOKEN"; allowed: the name of a variable that is not the gateway's own (OPENCLAW_…)
+              gateway.toml:8: gateway.spawn.allowedCommand: unknown key (did you mean allowedCommands?); allowed in [gateway.spawn]: allowedCommands, allowedDirs, envAllow, enabled, maxConcurrent, maxQueued, timeoutSeconds, graceSeconds, leftoverGraceSeconds, outputBytesPerSecondMax, runAs
+        "#]],
+    );
+    check(
+        "[gateway.agents]\ndefualt = \"a\"\n[gateway.agents.a]\nargs = [\"{task}\"]\n\
+         [gateway.agents.b]\ncommand = \"*\"\nstdoutReport = true\ncwd = \"work\"\n\
+         [gateway.agents.c.env]\nPATH = \"/x\"\nLD_PRELOAD = \"/x\"\nOPENCLAW_X = \"\"\nN = 1\n\
+         [gateway.agents.\"a b\"]\ncommand = \"x\"\n",
+        expect![[r#"
+            configuration refused
+              gateway.toml:2: gateway.agents.defualt: found "a"; allowed: a table, [gateway.agents.NAME] (did you mean default?)
+              gateway.toml:3: gateway.agents.a.command: missing; allowed: a name or an absolute path
+              gateway.toml:6: gateway.agents.b.command: found "*"; allowed: a name or an absolute path
+              gateway.toml:7: gateway.agents.b.stdoutReport: unknown key (did you mean stdoutReports?); allowed in [gateway.agents.b]: command, args, cwd, env, timeoutSeconds, maxConcurrent, stdoutReports, runAs
+              gateway.toml:8: gateway.agents.b.cwd: found "work"; allowed: an absolute path
+              gateway.toml:9: gateway.agents.c.command: missing; allowed: a name or an absolute path
+              gateway.toml:10: gateway.agents.c.env.PATH: allowed: texts without NUL, under names other than PATH, LD_… and OPENCLAW_…, which may not be set
+              gateway.toml:11: gateway.agents.c.env.LD_PRELOAD: allowed: texts without NUL, under names other than PATH, LD_… and OPENCLAW_…, which may not be set
+              gateway.toml:12: gateway.agents.c.env.OPENCLAW_X: allowed: texts without NUL, under names other than PATH, LD_… and OPENCLAW_…, which may not be set
+              gateway.toml:13: gateway.agents.c.env.N: allowed: texts without NUL, under names other than PATH, LD_… and OPENCLAW_…, which may not be set
+              gateway.toml:14: gateway.agents.a b: allowed as a name: 1 to 64 of the characters A-Z a-z 0-9 . _ -
+        "#]],
+    );
+    check(
+        "[gateway.agents]\ndefault = \"agent2\"\n[gateway.agents.agent1]\ncommand = \"x\"\n",
+        expect![[r#"
+            configuration refused
+              gateway.toml:2: gateway.agents.default: found "agent2"; allowed: the name of a table [gateway.agents.NAME] (did you mean agent1?)
+        "#]],
+    );
+}

@@ -48,9 +48,12 @@ fn every_key_is_in_the_example() {
         ("gateway.auth.users", "[[gateway.auth.users]]"),
         ("gateway.auth.deviceAuth", "[gateway.auth.deviceAuth]"),
         ("gateway.auth.rateLimit", "[gateway.auth.rateLimit]"),
+        ("gateway.approvals", "[gateway.approvals]"),
         ("gateway.heartbeat", "[gateway.heartbeat]"),
         ("gateway.cron", "[gateway.cron]"),
         ("gateway.limits", "[gateway.limits]"),
+        ("gateway.spawn", "[gateway.spawn]"),
+        ("gateway.agents.agent1", "[gateway.agents.agent1]"),
         ("gateway.metrics", "[gateway.metrics]"),
         ("log", "[log]"),
     ];
@@ -62,9 +65,49 @@ fn every_key_is_in_the_example() {
         let shown = example.split_once(&format!("{header}\n")).unwrap().1;
         let shown = shown.split("\n[").next().unwrap();
         for name in names.split(", ") {
-            let is_section = sections.iter().any(|(path, _)| *path == format!("{section}.{name}"));
+            let path = format!("{section}.{name}");
+            let begins = |known: &str| known == path || known.starts_with(&format!("{path}."));
+            let is_section = sections.iter().any(|(known, _)| begins(known));
             let is_shown = shown.lines().any(|line| line.starts_with(&format!("{name} = ")));
             assert!(is_section || is_shown, "{section}.{name} is not in the example");
+        }
+    }
+}
+
+/// What the example says of a key, such as `gateway.tls.port`: its default, or `None` for one that
+/// has none.
+#[track_caller]
+fn default_in_example(path: &str) -> Option<&'static str> {
+    let (section, key) = path.rsplit_once('.').unwrap();
+    let mut lines = EXAMPLE.lines().skip_while(|line| *line != format!("#[{section}]"));
+    assert!(lines.next().is_some(), "no section {section}");
+    let assigned = format!("{key} = ");
+    lines
+        .take_while(|line| !line.starts_with("#[") && !line.starts_with("## [["))
+        .find_map(|line| {
+            if line.strip_prefix("## ").is_some_and(|line| line.starts_with(&assigned)) {
+                return Some(None);
+            }
+            line.strip_prefix('#')?.strip_prefix(&assigned).map(Some)
+        })
+        .unwrap_or_else(|| panic!("{path} is not in the example"))
+}
+
+#[test]
+fn keys_and_defaults_of_the_readme_are_those_of_the_example() {
+    let readme = include_str!("../../README.md");
+    let table = readme.split_once("| key | default | meaning |\n|---|---|---|\n").unwrap().1;
+    let rows: Vec<_> = table.lines().map_while(|line| line.strip_prefix("| ")).collect();
+    assert!(rows.len() > 15, "{rows:?}");
+    for row in rows {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let [keys, shown, meaning] = cells[..] else { panic!("{row}") };
+        assert!(meaning.len() > 10, "{row}");
+        for key in keys.split(", ") {
+            let default = default_in_example(key.trim_matches('`'));
+            let default =
+                default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
+            assert_eq!(shown, default, "{key}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::kit::{Connect, Device, Gateway, PATIENCE, TempDir, eventually};
+use crate::kit::{Cli, Connect, Device, Gateway, PATIENCE, TempDir, eventually};
 
 /// A user that no gateway runs as.
 const NOBODY: &str = "65534";
@@ -206,4 +206,18 @@ fn another_user_is_turned_away_even_where_the_file_would_let_them() {
         gateway.diagnostics().contains("control socket: turned away user 65534").then_some(())
     });
     gateway.owner().ask("status", Value::Null);
+}
+
+#[test]
+fn a_state_directory_with_a_long_name_has_a_socket_that_the_command_line_reaches() {
+    let dir = TempDir::new();
+    let state_dir = dir.path().join("long/".repeat(20)).join("state");
+    fs::create_dir_all(state_dir.parent().unwrap()).unwrap();
+    let _gateway = Gateway::setup().state_dir(&state_dir).start();
+    let socket = state_dir.join("control.sock");
+    assert!(socket.as_os_str().len() > 107, "{socket:?}");
+    assert!(fs::metadata(&socket).unwrap().file_type().is_socket());
+    let owner = Cli::elsewhere("ws://127.0.0.1:1");
+    let status = owner.ok(&["call", "status", "--state-dir", state_dir.to_str().unwrap()]);
+    assert!(status.contains("uptimeMs"), "{status}");
 }

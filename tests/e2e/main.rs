@@ -14,24 +14,35 @@
 #[macro_use]
 mod kit;
 
+mod backup;
 mod cli;
 mod cli_devices;
 mod cli_tail;
 mod config;
+mod container;
 mod control_socket;
 mod crash;
 mod devices;
 mod disk;
+mod doctor;
+mod documented;
 mod handshake_backend;
 mod handshake_mission_control;
 mod handshake_seed;
 mod heartbeat;
 mod http;
+mod install;
 mod journal;
+mod nginx;
 mod overload;
 mod readme;
 mod refusals;
+mod runs;
+mod secrets;
 mod sessions;
 mod slow_peer;
 mod stop;
 mod stuck_output;
+mod systemd;
+mod tour;
+mod troubleshooting;

@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 
+use tungstenite::Message;
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+
 use crate::kit::{Client, Connect, Gateway, PATIENCE, Rng, Usage, eventually};
 
 const SILENT: usize = 1_000;
@@ -134,4 +138,31 @@ fn two_thousand_connections_come_and_go_and_leave_nothing_behind() {
     let most = earlier.iter().max().unwrap();
     assert!(*last < most + 8 * 1024, "memory grows from storm to storm: {resident:?}");
     ping(&mut well_behaved);
+}
+
+#[test]
+fn a_connect_for_which_there_is_no_memory_is_told_when_to_come_back() {
+    const HALF: usize = 512 * 1024;
+    let limits =
+        format!("[gateway.limits]\nmessageBytes = {HALF}\ninboundBytesTotal = {}", 2 * HALF);
+    let gateway = Gateway::setup().config(&limits).start();
+    // Two messages of the greatest size, of which the last fragment never comes.
+    let mut holders = [gateway.operator(), gateway.operator()];
+    for holder in &mut holders {
+        let fragment = Frame::message(vec![b' '; HALF], OpCode::Data(Data::Text), false);
+        holder.try_send(Message::Frame(fragment)).unwrap();
+    }
+    let refusal = eventually("the memory is taken", PATIENCE, || {
+        let mut client = gateway.dial().open();
+        let response = client.connect(&Connect::backend());
+        (response["ok"] == false).then(|| client.refusal(&response))
+    });
+    assert_eq!(refusal.details_code(), "UNAVAILABLE_CAPACITY", "{refusal:?}");
+    assert_eq!(refusal.message(), "gateway at capacity; retry in 5 s");
+    assert_eq!((refusal.close_code, refusal.error["retryAfterMs"].as_u64()), (1013, Some(5_000)));
+    drop(holders);
+    eventually("the memory is given back", PATIENCE, || {
+        let response = gateway.dial().open().connect(&Connect::backend());
+        (response["ok"] == true).then_some(())
+    });
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use openclaw_gateway::base::ids::JobId;
+use openclaw_gateway::base::ids::{JobId, UserName};
 use openclaw_gateway::protocol::cron::{
     CronJob, CronNews, CronPayload, CronReply, CronRun, CronStatus, JobState, Missed, RunStatus,
     Trigger,
@@ -23,6 +23,7 @@ fn id() -> JobId {
 fn job() -> CronJob {
     CronJob {
         id: id(),
+        user: UserName::new("default"),
         name: Arc::from("Stand-up"),
         description: None,
         enabled: true,

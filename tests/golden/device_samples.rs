@@ -7,9 +7,8 @@ use openclaw_gateway::base::secret::Secret;
 use openclaw_gateway::protocol::devices::{Bearer, DeviceList, DeviceReply, DeviceView, TokenView};
 use openclaw_gateway::protocol::reply::Reply;
 use openclaw_gateway::protocol::scope::{Role, ScopeSet};
-use serde_json::json;
 
-use crate::samples::{DEVICE, NOW};
+use crate::samples::{DEVICE, NOW, pairing_request};
 
 const REVOKED: &str = "device-550e8400-e29b-41d4";
 const LIFE_MS: u64 = 86_400_000;
@@ -56,22 +55,7 @@ fn revoked() -> DeviceView {
 }
 
 fn list() -> DeviceList {
-    DeviceList {
-        pending: vec![json!({
-            "requestId": "pair-1",
-            "deviceId": "device-0000aaaa",
-            "reason": "not-paired",
-            "role": "operator",
-            "scopes": ["operator.read"],
-            "clientId": "gateway-client",
-            "platform": "linux",
-            "remoteIp": "10.0.0.9",
-            "ts": NOW,
-            "expiresAtMs": NOW + 300_000,
-        })],
-        devices: vec![desk(), revoked()],
-        total: 2,
-    }
+    DeviceList { pending: vec![pairing_request()], devices: vec![desk(), revoked()], total: 2 }
 }
 
 pub(crate) fn device_replies() -> impl Iterator<Item = (&'static str, Reply)> {

@@ -49,7 +49,7 @@ fn sent() -> Vec<Value> {
 
 fn sent_texts() -> Vec<String> {
     let pairing = Refusal::pairing_required("pair-1", DEVICE, PairingReason::NotPaired);
-    let unknown = ProtocolError::unknown_method("sessions_spawn");
+    let unknown = ProtocolError::unknown_method("wizard.start");
     let nonce = captured()[0]["params"]["device"]["nonce"].as_str().unwrap().to_owned();
     let signed_at = captured()[0]["params"]["device"]["signedAt"].as_u64().unwrap();
     let mut texts = vec![
@@ -97,7 +97,7 @@ fn every_request_on_the_page_is_taken_and_every_method_has_one() {
             parse_connect(&parsed).unwrap_or_else(|refusal| panic!("{refusal:?} for {text}"));
         } else {
             let grant = match Method::find(&parsed.method).map(Method::access) {
-                Some(Access::AgentOr(_)) => agent("agent1"),
+                Some(Access::AgentOr(_) | Access::Agent) => agent("agent1"),
                 Some(Access::Owner) => owner(),
                 Some(Access::Scope(scope)) => operator(scope),
                 _ => operator(ScopeSet::READ),
@@ -144,12 +144,14 @@ fn every_method_and_every_event_has_its_row() {
             Access::Everyone => "everyone".to_owned(),
             Access::Scope(scope) => format!("`{scope}`"),
             Access::AgentOr(scope) => format!("agents, `{scope}`"),
+            Access::Agent => "agents".to_owned(),
             Access::Owner => "the owner, over the control socket".to_owned(),
         };
         assert_row(&[&format!("`{name}`"), &who]);
     }
     for event in events() {
         let scope = match event.audience() {
+            Audience::Nobody => "the agent alone".to_owned(),
             Audience::Everyone => "none".to_owned(),
             Audience::Scope(scope) => format!("`{scope}`"),
         };
@@ -226,6 +228,14 @@ fn every_limit_on_the_page_is_the_one_that_holds() {
         ("`last_activity` of an agent", bytes(limits::AGENT_ACTIVITY_BYTES_MAX)),
         ("`payload` of `events.publish`", bytes(limits::PUBLISHED_BYTES_MAX)),
         ("idempotency key", bytes(limits::IDEMPOTENCY_KEY_BYTES_MAX)),
+        ("arguments, and likewise variables, of a spawn", limits::SPAWN_ARGS_MAX.to_string()),
+        ("one argument or variable of a spawn", bytes(limits::SPAWN_ARG_BYTES_MAX)),
+        (
+            "arguments, variables and `stdin` of a spawn together",
+            bytes(limits::SPAWN_ASK_BYTES_MAX),
+        ),
+        ("`task` of a `sessions_spawn`", bytes(limits::SPAWN_TASK_BYTES_MAX)),
+        ("ended spawns that are kept", limits::SPAWNS_ENDED_MAX.to_string()),
         (
             "body that stands under both `payload` and `result`",
             bytes(limits::BOTH_BODIES_BYTES_MAX),
@@ -237,6 +247,43 @@ fn every_limit_on_the_page_is_the_one_that_holds() {
         ("payload of a job", bytes(limits::CRON_PAYLOAD_BYTES_MAX)),
         ("entries in the history of a job", limits::CRON_RUNS_PER_JOB_MAX.to_string()),
         ("error message", bytes(limits::ERROR_MESSAGE_BYTES_MAX)),
+    ] {
+        assert_row(&[limit, &value]);
+    }
+}
+
+#[test]
+fn every_limit_of_runs_and_approvals_on_the_page_is_the_one_that_holds() {
+    let bytes = |number: usize| format!("{number} bytes");
+    for (limit, value) in [
+        ("a message to an agent", bytes(limits::RUN_MESSAGE_BYTES_MAX)),
+        ("attachments of a message, as JSON", bytes(limits::RUN_ATTACHMENTS_BYTES_MAX)),
+        (
+            "`text` of a `run.update`, and what is kept of an answer",
+            bytes(limits::RUN_TEXT_BYTES_MAX),
+        ),
+        ("`errorMessage` of a `run.update`", bytes(limits::RUN_ERROR_BYTES_MAX)),
+        ("`usage` of a `run.update`", bytes(limits::RUN_USAGE_BYTES_MAX)),
+        ("open runs", limits::RUNS_OPEN_MAX.to_string()),
+        ("open runs of one agent", limits::RUNS_OPEN_PER_AGENT_MAX.to_string()),
+        ("open runs of one user", limits::RUNS_OPEN_PER_USER_MAX.to_string()),
+        ("runs that have ended and can be asked for", limits::RUNS_ENDED_MAX.to_string()),
+        ("those who wait for one run", limits::RUN_WAITERS_MAX.to_string()),
+        (
+            "requests of one connection that wait for runs and decisions",
+            limits::WAITS_PER_CONNECTION_MAX.to_string(),
+        ),
+        ("`command` of a request for approval", bytes(limits::APPROVAL_COMMAND_BYTES_MAX)),
+        (
+            "`cwd`, `host`, `resolvedPath` of a request for approval",
+            bytes(limits::APPROVAL_TEXT_BYTES_MAX),
+        ),
+        ("open requests for approval", limits::APPROVALS_OPEN_MAX.to_string()),
+        (
+            "open requests for approval of one agent",
+            limits::APPROVALS_OPEN_PER_AGENT_MAX.to_string(),
+        ),
+        ("commands that are always allowed", limits::ALLOWED_COMMANDS_MAX.to_string()),
     ] {
         assert_row(&[limit, &value]);
     }

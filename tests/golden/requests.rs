@@ -96,7 +96,7 @@ fn an_unknown_method_is_named_but_cannot_end_a_client() {
         let frame: Value = serde_json::from_str(&frame).unwrap();
         frame["error"]["message"].as_str().unwrap().to_owned()
     };
-    assert_eq!(message("sessions_spawn"), "unknown method: sessions_spawn");
+    assert_eq!(message("wizard.start"), "unknown method: wizard.start");
     assert_eq!(message("rate limited"), "unknown method: (…)");
     assert_eq!(message("x/CLIENT/id"), "unknown method: x(…)");
     assert_eq!(message("invalid connect params"), "unknown method: (…)");

@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 
 use crate::cron_samples::{cron_event, cron_replies};
 use crate::device_samples::device_replies;
+use crate::run_samples::{run_events, run_replies};
+use crate::spawn_samples::{spawn_events, spawn_replies};
 
 /// The moment of every sample: 2026-11-22T18:43:42.123Z.
 pub(crate) const NOW: u64 = 1_795_373_022_123;
@@ -50,6 +52,7 @@ pub(crate) fn operator(scopes: ScopeSet) -> Grant {
         role: Role::Operator,
         scopes,
         agent: None,
+        session: None,
         device: Some(DeviceId::new(DEVICE)),
         user: UserName::new("default"),
         is_owner: false,
@@ -61,6 +64,7 @@ pub(crate) fn agent(name: &str) -> Grant {
         role: Role::Agent,
         scopes: ScopeSet::NONE,
         agent: Some(AgentName::new(name)),
+        session: None,
         device: Some(DeviceId::new("device-550e8400-e29b-41d4")),
         user: UserName::new("default"),
         is_owner: false,
@@ -94,7 +98,7 @@ pub(crate) fn presence() -> Arc<[PresenceEntry]> {
         scopes: ScopeSet::ADMIN,
         instance_id: Some("mc-1795346722362".to_owned()),
         agent: None,
-        rtt_micros: Some(431),
+        rtt_micros: None,
         connected: true,
         ts: NOW,
     };
@@ -116,9 +120,33 @@ pub(crate) fn presence() -> Arc<[PresenceEntry]> {
     Arc::new([operator, agent])
 }
 
+/// A request to be approved, as the event and the list show it.
+pub(crate) fn pairing_request() -> Value {
+    json!({
+        "requestId": "pair-1",
+        "deviceId": DEVICE,
+        "publicKey": captured()[0]["params"]["device"]["publicKey"],
+        "reason": "not-paired",
+        "role": "operator",
+        "scopes": ["operator.admin"],
+        "clientId": "openclaw-control-ui",
+        "displayName": "Mission Control",
+        "platform": "web",
+        "remoteIp": "10.0.0.9",
+        "ts": NOW,
+        "expiresAtMs": NOW + 300_000,
+    })
+}
+
+/// The same with the round trip, which only `system-presence` tells.
+fn presence_with_rtt() -> Arc<[PresenceEntry]> {
+    let mut entries = presence().to_vec();
+    entries[0].rtt_micros = Some(431);
+    entries.into()
+}
+
 pub(crate) fn hello() -> Hello {
     Hello {
-        features: vec!["cron", "logs"],
         role_sent: "operator",
         id: RequestId::new("mc-1"),
         protocol: 3,
@@ -129,6 +157,7 @@ pub(crate) fn hello() -> Hello {
             issued_at_ms: NOW,
             expires_at_ms: NOW + 86_400_000,
         }),
+        features: vec!["spawn", "cron", "logs"],
         presence: presence(),
         presence_version: 2,
         health_version: 1,
@@ -142,7 +171,7 @@ pub(crate) fn hello() -> Hello {
 
 /// One event of every kind.
 pub(crate) fn events() -> Vec<Event> {
-    vec![
+    let mut events = vec![
         Event::Log(record()),
         Event::Tick(Arc::new(TickSnapshot {
             ts: NOW,
@@ -156,11 +185,15 @@ pub(crate) fn events() -> Vec<Event> {
             to_cursor: Some(Cursor(122)),
             dropped: 22,
         }),
-        Event::Shutdown { reason: "SIGTERM".to_owned(), restart_expected_ms: None },
-        Event::PairRequested(json!({"requestId": "pair-1", "deviceId": DEVICE, "ts": NOW})),
-        Event::PairResolved(json!({"requestId": "pair-1", "decision": "approved", "ts": NOW})),
+        Event::Shutdown { reason: "service restart".to_owned(), restart_expected_ms: Some(5_000) },
+        Event::PairRequested(pairing_request()),
+        Event::PairResolved(json!({
+            "requestId": "pair-1", "deviceId": DEVICE, "decision": "approved", "ts": NOW,
+        })),
         Event::AgentStatus(Arc::new(agent_status("agent1", 7))),
         cron_event(),
+        spawn_events().swap_remove(0),
+        spawn_events().swap_remove(1),
         published(
             "notification",
             json!({
@@ -185,7 +218,9 @@ pub(crate) fn events() -> Vec<Event> {
                 "sessionKey": "agent1:chat", "inputTokens": 1200, "outputTokens": 345,
             }),
         ),
-    ]
+    ];
+    events.extend(run_events());
+    events
 }
 
 /// One reply of every kind, with the id of its request.
@@ -223,7 +258,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
                 store_healthy: true,
             }),
         ),
-        ("presence-1", Reply::Presence(presence())),
+        ("presence-1", Reply::Presence(presence_with_rtt())),
         ("sessions-1", Reply::SessionsList(page)),
         ("session-1", Reply::SessionsGet { session: session_row.clone(), now_ms: NOW }),
         (
@@ -258,6 +293,8 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
     .into_iter()
     .chain(device_replies())
     .chain(cron_replies())
+    .chain(run_replies())
+    .chain(spawn_replies())
     .collect()
 }
 
@@ -315,7 +352,15 @@ fn config_shown() -> ConfigShown {
         has_password: false,
         heartbeat_interval_seconds: 30,
         heartbeat_missed_max: 3,
-        limits: vec![("sessions", 10_000), ("snapshotSessions", 200)],
+        limits: vec![
+            ("messageBytes", 26_214_400),
+            ("backlogBytes", 4_194_304),
+            ("journalEntries", 100_000),
+            ("journalBytes", 33_554_432),
+            ("sessions", 10_000),
+            ("snapshotSessions", 200),
+            ("tickMilliseconds", 250),
+        ],
     }
 }
 

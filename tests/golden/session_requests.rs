@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use openclaw_gateway::protocol::hello::Grant;
 use openclaw_gateway::protocol::request::{
-    AgentReport, Call, LogFilter, Read, Request, SessionUsage, parse,
+    AgentReport, Call, LogFilter, Read, Request, SessionNamed, SessionUsage, parse,
 };
 use openclaw_gateway::protocol::scope::ScopeSet;
 use serde_json::{Value, json};
@@ -127,6 +127,30 @@ fn numbers_are_read_exactly() {
 }
 
 #[test]
+fn a_change_keeps_its_idempotency_key_and_level_is_something_else_under_each_name() {
+    let admin = operator(ScopeSet::ADMIN);
+    let level = r#"{"key":"a:s","level":"high","label":"x","idempotencyKey":"k"}"#;
+    let of = |method: &str| match call(method, level, &admin).unwrap() {
+        Request::SessionsPatch(patch) => patch.idempotency.unwrap(),
+        Request::SessionsReset(named) | Request::SessionsDelete(named) => {
+            named.idempotency.unwrap()
+        }
+        other => panic!("{other:?}"),
+    };
+    let patched = of("sessions.patch");
+    assert_eq!(patched.key, "k");
+    for same in ["sessions_patch", "sessions.reset", "session_delete"] {
+        assert_eq!(of(same), patched, "{same}: the method keeps them apart");
+    }
+    let names = ["session_setLabel", "session_setThinking", "session_setVerbose"];
+    let mut hashes: Vec<_> = names.iter().map(|name| of(name).params_hash).collect();
+    hashes.push(patched.params_hash);
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 4);
+}
+
+#[test]
 fn aliases_set_what_their_name_says() {
     let admin = operator(ScopeSet::ADMIN);
     let patch = |method: &str, params: &str| {
@@ -149,7 +173,8 @@ fn aliases_set_what_their_name_says() {
     );
     for method in ["sessions.delete", "session_delete", "sessions_delete"] {
         let deleted = call(method, r#"{"sessionKey":"a:s"}"#, &admin).unwrap();
-        assert_eq!(deleted, Request::SessionsDelete(session("a:s")));
+        let named = SessionNamed { key: session("a:s"), idempotency: None };
+        assert_eq!(deleted, Request::SessionsDelete(named));
     }
     assert_eq!(
         call("session_delete", r#"{"key":"a:s","sessionKey":"a:t"}"#, &admin).unwrap_err(),

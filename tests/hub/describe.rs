@@ -9,6 +9,9 @@ use openclaw_gateway::protocol::cron::{CronJob, CronNews, CronReply, CronRun};
 use openclaw_gateway::protocol::devices::DeviceReply;
 use openclaw_gateway::protocol::reply::Reply;
 use openclaw_gateway::protocol::session::Session;
+use openclaw_gateway::protocol::spawn::{SpawnReply, SpawnShown};
+
+use crate::describe_runs::{describe_approval_reply, describe_run_reply};
 
 pub(crate) fn describe_reply(reply: &Reply) -> String {
     match reply {
@@ -71,6 +74,9 @@ pub(crate) fn describe_reply(reply: &Reply) -> String {
         Reply::LastHeartbeat(ts) => format!("last heartbeat {ts:?}"),
         Reply::Devices(reply) => describe_device_reply(reply),
         Reply::Cron(reply) => describe_cron_reply(reply),
+        Reply::Runs(reply) => describe_run_reply(reply),
+        Reply::Approvals(reply) => describe_approval_reply(reply),
+        Reply::Spawn(reply) => describe_spawn_reply(reply),
     }
 }
 
@@ -156,6 +162,35 @@ pub(crate) fn at(unix_ms: u64) -> String {
     }
 }
 
+fn describe_spawn_reply(reply: &SpawnReply) -> String {
+    match reply {
+        SpawnReply::Spawned(shown) => format!("spawned {}", describe_spawn(shown)),
+        SpawnReply::TemplateSpawned { shown, session } => {
+            format!("spawned {} in {session}", describe_spawn(shown))
+        }
+        SpawnReply::Cancelled(shown) => format!("cancelling {}", describe_spawn(shown)),
+        SpawnReply::SessionKilled { session, spawns } => format!("killing {spawns} of {session}"),
+        SpawnReply::List(lines) => {
+            let lines: Vec<_> = lines.iter().map(|line| describe_spawn(&line.shown)).collect();
+            format!("spawns [{}]", lines.join("; "))
+        }
+    }
+}
+
+pub(crate) fn describe_spawn(shown: &SpawnShown) -> String {
+    let mut text = format!("{} {} {}", shown.request, shown.spawn, shown.status);
+    if let Some(pid) = shown.pid {
+        write!(text, " pid {pid}").unwrap();
+    }
+    if let Some(exit) = shown.exit {
+        write!(text, " {exit:?}").unwrap();
+    }
+    if let Some(error) = &shown.error {
+        write!(text, " {error:?}").unwrap();
+    }
+    text
+}
+
 fn describe_device_reply(reply: &DeviceReply) -> String {
     match reply {
         DeviceReply::List(list) => {
@@ -212,11 +247,24 @@ pub(crate) fn describe_change(change: &Change) -> String {
         Change::PutSession(session) => format!("put session {}", describe_session(session)),
         Change::DeleteSession(key) => format!("delete session {key}"),
         Change::PutAgent(agent) => format!("put agent {}", agent.name),
+        Change::PutSpawn(spawn) => format!("put spawn {} {}", spawn.id, spawn.status),
+        Change::DeleteSpawn(id) => format!("delete spawn {id}"),
         Change::DeleteAgent(name) => format!("delete agent {name}"),
         Change::PutCronJob(job) => format!("put job {}", describe_job(job)),
         Change::DeleteCronJob(_) => "delete job".to_owned(),
         Change::PutCronRun(run) => format!("put run {}", describe_run(run)),
         Change::DeleteCronRun(_, number) => format!("delete run #{number}"),
+        Change::PutRun(run) => {
+            let end = run.end.as_ref().map_or("open", |end| end.state.as_str());
+            format!("put run {} {end}", run.id)
+        }
+        Change::DeleteRun(id) => format!("delete run {id}"),
+        Change::PutMessage(message) => format!("put message {:?}", message.content),
+        Change::DeleteMessage(_) => "delete message".to_owned(),
+        Change::PutApproval(approval) => format!("put approval {}", approval.id),
+        Change::DeleteApproval(id) => format!("delete approval {id}"),
+        Change::PutAllowed(command) => format!("put allowed {:?}", command.command),
+        Change::DeleteAllowed(id) => format!("delete allowed {id}"),
     }
 }
 

@@ -55,5 +55,30 @@ pub(crate) fn apply(disk: &mut DurableState, change: Change) {
             disk.cron_runs.retain(|other| (&other.job, other.number) != (&id, number));
         }
         Change::DeleteAgent(name) => disk.agents.retain(|other| other.name != name),
+        Change::PutRun(run) => {
+            disk.runs.retain(|other| other.id != run.id);
+            disk.runs.push(run);
+        }
+        Change::DeleteRun(id) => disk.runs.retain(|other| other.id != id),
+        Change::PutMessage(message) => {
+            disk.messages.retain(|other| other.id != message.id);
+            disk.messages.push(message);
+        }
+        Change::DeleteMessage(id) => disk.messages.retain(|other| other.id != id),
+        Change::PutApproval(approval) => {
+            disk.approvals.retain(|other| other.id != approval.id);
+            disk.approvals.push(approval);
+        }
+        Change::DeleteApproval(id) => disk.approvals.retain(|other| other.id != id),
+        Change::PutAllowed(command) => {
+            disk.allowed.retain(|other| other.id != command.id);
+            disk.allowed.push(command);
+        }
+        Change::DeleteAllowed(id) => disk.allowed.retain(|other| other.id != id),
+        Change::PutSpawn(spawn) => {
+            disk.spawns.retain(|other| other.id != spawn.id);
+            disk.spawns.push(*spawn);
+        }
+        Change::DeleteSpawn(id) => disk.spawns.retain(|other| other.id != id),
     }
 }

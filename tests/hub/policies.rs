@@ -5,8 +5,8 @@ use std::time::Duration;
 use openclaw_gateway::base::ids::UserName;
 use openclaw_gateway::base::secret::Secret;
 use openclaw_gateway::hub::policy::{
-    AuthPolicy, CronPolicy, HeartbeatPolicy, HubLimits, Policy, RateLimitPolicy, Registration,
-    SecretKind, SecretWithoutDevice, SharedSecret,
+    ApprovalPolicy, AuthPolicy, CronPolicy, HeartbeatPolicy, HubLimits, Policy, RateLimitPolicy,
+    Registration, SecretKind, SecretWithoutDevice, SharedSecret, SpawnPolicy, WithoutApprover,
 };
 use openclaw_gateway::protocol::schedule::Zone;
 use openclaw_gateway::protocol::scope::ScopeSet;
@@ -42,6 +42,11 @@ pub(crate) fn policy() -> Policy {
             message_bytes_max: 25 * 1024 * 1024,
             backlog_bytes_max: 4 * 1024 * 1024,
         },
+        approvals: ApprovalPolicy {
+            without_approver: WithoutApprover::Wait,
+            timeout: Duration::from_secs(120),
+        },
+        spawn: SpawnPolicy::default(),
     }
 }
 

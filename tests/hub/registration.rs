@@ -286,3 +286,30 @@ fn an_agent_keeps_the_name_that_it_registered_under() {
         "#]],
     );
 }
+
+#[test]
+fn a_device_that_is_let_in_with_another_role_loses_what_came_with_the_old_one() {
+    check(
+        |auth| auth.secrets = shared("shared"),
+        |sim| {
+            sim.show(&["Pair", "Close"]);
+            let desk = || operator().device("desk").token("shared").remote(ELSEWHERE);
+            // More scopes are no reason to end anything.
+            sim.connect(1, desk().scopes(ScopeSet::READ)).connect(2, desk());
+            let builder = agent("desk").token("shared").remote(ELSEWHERE);
+            sim.connect(3, builder);
+            sim.connect(4, operator().device("desk").device_token("token-2").bare());
+            sim.connect(5, desk());
+        },
+        expect![[r#"
+            0s Admit(conn-1 operator [operator.read] device desk token-1 of default by device)
+            0s Admit(conn-2 operator [operator.admin] device desk token-2 of default by device)
+            0s Close(conn-1, credential_withdrawn)
+            0s Close(conn-2, credential_withdrawn)
+            0s Admit(conn-3 agent [] named desk device desk token-3 of default by device)
+            0s Refuse(conn-4, UNAUTHORIZED "device token mismatch" {"code":"AUTH_DEVICE_TOKEN_MISMATCH"}) 1008 "device token mismatch"
+            0s Close(conn-3, credential_withdrawn)
+            0s Admit(conn-5 operator [operator.admin] device desk token-4 of default by device)
+        "#]],
+    );
+}

@@ -10,8 +10,8 @@ use openclaw_gateway::hub::effect::Effect;
 use openclaw_gateway::protocol::cost::Cost;
 use openclaw_gateway::protocol::reply::{Reply, SessionsPage};
 use openclaw_gateway::protocol::request::{
-    Idempotency, Read, Request, SessionUpdate, SessionUsage, SessionsCursor, SessionsList,
-    SessionsPatch,
+    Idempotency, Read, Request, SessionNamed, SessionUpdate, SessionUsage, SessionsCursor,
+    SessionsList, SessionsPatch,
 };
 
 use crate::peers::{agent, operator};
@@ -39,6 +39,18 @@ fn used_once(key: &str, tokens: u64, idempotency: &str) -> Request {
     Request::SessionUsage(Box::new(SessionUsage { idempotency, ..usage(key, tokens) }))
 }
 
+fn named(key: impl AsRef<str>) -> SessionNamed {
+    SessionNamed { key: SessionKey::new(key.as_ref()), idempotency: None }
+}
+
+fn reset(key: &str) -> Request {
+    Request::SessionsReset(named(key))
+}
+
+fn delete(key: impl AsRef<str>) -> Request {
+    Request::SessionsDelete(named(key))
+}
+
 fn update(key: &str) -> SessionUpdate {
     SessionUpdate {
         key: SessionKey::new(key),
@@ -60,7 +72,7 @@ fn updated(update: SessionUpdate) -> Request {
     Request::SessionUpdate(Box::new(update))
 }
 
-fn get(key: &str) -> Request {
+pub(crate) fn get(key: &str) -> Request {
     Request::Read(Read::SessionsGet(SessionKey::new(key)))
 }
 
@@ -172,7 +184,7 @@ fn a_hot_session_is_written_once_per_commit() {
             for _ in 0..4 {
                 sim.request(2, used("a1:s", 1));
             }
-            sim.request(1, Request::SessionsDelete(SessionKey::new("a1:s")));
+            sim.request(1, delete("a1:s"));
             sim.stored().stored();
         },
         expect![[r#"
@@ -197,7 +209,7 @@ fn a_failed_commit_takes_back_every_change_to_sessions_and_nothing_else() {
             sim.store = StoreMode::Held;
             sim.request(2, used("a1:s", 10)).request(2, used("a1:new", 1));
             sim.request(2, used("a1:s", 10));
-            sim.request(1, Request::SessionsDelete(SessionKey::new("a1:gone")));
+            sim.request(1, delete("a1:gone"));
             sim.request(2, used_once("a1:s", 10, "k"));
             sim.store_fails().request(2, used("a1:s", 1));
             sim.store = StoreMode::Prompt;
@@ -237,14 +249,15 @@ fn operators_name_reset_and_delete_sessions() {
                     thinking: None,
                     verbose: None,
                     reasoning: None,
+                    idempotency: None,
                 }))
             };
             sim.request(2, used("a1:s", 1)).request(2, used("a1:t", 2));
             sim.request(1, patch("a1:s", "name")).request(1, patch("a1:none", "name"));
             sim.request(1, listed(list(5, None)));
-            sim.request(1, Request::SessionsReset(SessionKey::new("a1:s")));
-            sim.request(1, Request::SessionsDelete(SessionKey::new("a1:t")));
-            sim.request(1, Request::SessionsDelete(SessionKey::new("a1:t")));
+            sim.request(1, reset("a1:s"));
+            sim.request(1, delete("a1:t"));
+            sim.request(1, delete("a1:t"));
             sim.only(&["Respond"]).restart().connect(1, operator().device("desk"));
             sim.request(1, listed(list(5, None))).request(1, totals(Some("a1")));
             sim.request(1, totals(Some("a2")));
@@ -401,7 +414,7 @@ fn paging_misses_no_session_while_sessions_change_come_and_go() {
             // one that goes.
             sim.run_secs(1).request(2, used(&format!("a1:{:02}", step % 12), 1));
             sim.request(2, used(&format!("a1:new{step}"), 1));
-            sim.request(1, Request::SessionsDelete(SessionKey::new(format!("a1:{}", 20 + step))));
+            sim.request(1, delete(format!("a1:{}", 20 + step)));
         });
         let seen: BTreeSet<_> = keys.iter().cloned().collect();
         for number in (0..50).filter(|number| !(21..=32).contains(number)) {

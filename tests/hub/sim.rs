@@ -21,10 +21,14 @@ use openclaw_gateway::protocol::hello::Hello;
 use openclaw_gateway::protocol::log_entry::{Level, LogDraft};
 use openclaw_gateway::protocol::request::{Idempotency, LogFilter, LogsAppend, LogsTail, Request};
 
-use crate::describe::{describe_change, describe_diagnostic, describe_news, describe_reply};
+use crate::describe::{
+    describe_change, describe_diagnostic, describe_news, describe_reply, describe_spawn,
+};
+use crate::describe_runs::describe_run_event;
 use crate::disk::apply;
 use crate::peers::{Peer, agent, operator};
 use crate::policies::policy;
+use crate::shell::{Shell, describe_order};
 
 /// How the store behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,7 @@ pub(crate) struct Sim {
     pub(crate) log: Vec<Effect>,
     requests: u64,
     reopened: bool,
+    pub(crate) shell: Shell,
 }
 
 impl Sim {
@@ -80,6 +85,7 @@ impl Sim {
             log: Vec::new(),
             requests: 0,
             reopened: false,
+            shell: Shell::default(),
         };
         sim.input(Input::Tick);
         sim
@@ -155,6 +161,10 @@ impl Sim {
                     if self.store == StoreMode::Prompt {
                         inputs.push(Input::Stored(self.write_disk()));
                     }
+                }
+                Effect::Child(order) => {
+                    let news = self.shell.perform(order);
+                    inputs.extend(news.into_iter().map(|news| Input::Child(Box::new(news))));
                 }
                 _ => {}
             }
@@ -329,11 +339,12 @@ impl Sim {
         }
         let (kind, text) = self.describe(effect);
         if self.shown.contains(kind) {
+            let text = self.with_spawn_names(text);
             self.line(&text);
         }
     }
 
-    fn alias(&mut self, prefix: &str, text: &str) -> String {
+    pub(crate) fn alias(&mut self, prefix: &str, text: &str) -> String {
         let count = self.names.values().filter(|name| name.starts_with(prefix)).count();
         self.names
             .entry(text.to_owned())
@@ -360,6 +371,9 @@ impl Sim {
                 };
                 ("Respond", format!("Respond({conn}, {id}, {result})"))
             }
+            Effect::RespondAgain { conn, id, reply } => {
+                ("Respond", format!("RespondAgain({conn}, {id}, {})", describe_reply(reply)))
+            }
             Effect::Send { conn, event } => {
                 let (kind, text) = self.describe_event(event);
                 (kind, format!("Send({conn}, {text})"))
@@ -382,7 +396,7 @@ impl Sim {
             Effect::SetReady(state) => ("SetReady", format!("SetReady({state:?})")),
             Effect::Diagnose(line) => ("Diagnose", describe_diagnostic(line)),
             Effect::Stopped => ("Stopped", "Stopped".to_owned()),
-            Effect::Child(order) => ("Child", format!("Child {order:?}")),
+            Effect::Child(order) => ("Child", format!("Child({})", describe_order(order))),
         }
     }
 
@@ -440,6 +454,15 @@ impl Sim {
                 ("Agent", text)
             }
             Event::Cron(news) => ("Cron", describe_news(news)),
+            Event::AgentRequest(_)
+            | Event::Chat(_)
+            | Event::ChatMessage(_)
+            | Event::RunProgress(_)
+            | Event::ApprovalRequested(_)
+            | Event::ApprovalResolved(_) => describe_run_event(event),
+            Event::SpawnResult(shown) => {
+                ("Spawn", format!("spawn_result {}", describe_spawn(shown)))
+            }
             Event::Published { kind, payload } => {
                 ("Published", format!("{} {payload}", kind.name()))
             }

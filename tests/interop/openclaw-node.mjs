@@ -29,6 +29,34 @@ async function refused(refusedClient) {
   return within(1_000, "response", response.promise);
 }
 
+/** A conversation with an agent that speaks through the same library. */
+async function chats(operator) {
+  const deviceIdentityPath = join(directory, "agent.json");
+  const options = { role: "agent", scopes: [], clientId: "echo", autoReconnect: false };
+  const agent = new OpenClawClient({ url, token: secret, deviceIdentityPath, ...options });
+  agent.on("error", () => {});
+  agent.on("event", async ({ event, payload }) => {
+    if (event !== "agent.request" || payload.kind !== "message") return;
+    const { runId, message } = payload;
+    await agent.request("run.update", { runId, state: "delta", text: message.slice(0, 2) });
+    const state = message === "fail" ? "error" : "final";
+    await agent.request("run.update", { runId, state, text: message, errorMessage: "no" });
+  });
+  await within(5_000, "the agent's connect", agent.connect());
+
+  const answer = await within(5_000, "chatSync", operator.chatSync("hello", { agentId: "echo" }));
+  check("chatSync", answer === "hello", answer);
+  const chunks = [];
+  for await (const chunk of operator.chat("fail", { agentId: "echo" })) chunks.push(chunk);
+  const failed = chunks.find((chunk) => chunk.type === "error");
+  check("a failed chat", failed?.text === "no", chunks);
+  const ended = await within(5_000, "agentWait", operator.agentWait(failed.runId));
+  check("agentWait", ended.status === "error" && ended.error === "no", ended);
+  const aborted = await operator.chatAbort("echo:main");
+  check("chatAbort", aborted.ok === true && aborted.runIds.length === 0, aborted);
+  await agent.disconnect();
+}
+
 drive(async () => {
   const first = client("device.json", secret);
   const hello = await within(5_000, "connect", first.connect());
@@ -57,6 +85,7 @@ drive(async () => {
   const tail = await call("logs.tail", {});
   const read = tail.entries.at(-1)?.message === MESSAGE && tail.lines.at(-1)?.endsWith(MESSAGE);
   check("logs.tail", read && tail.cursor === lastCursor, tail);
+  await chats(first);
   await first.disconnect();
 
   const again = client("device.json", undefined);

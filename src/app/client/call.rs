@@ -31,15 +31,18 @@ pub(super) fn run(mut words: Words, around: &Surroundings) -> Result<(), Failure
     let mut screen = options.screen(around, true);
 
     let mut connection = Connection::open(&target, &login, options.timeout())?;
-    let body = connection.ask(&method, &params)?;
-    if screen.json {
-        screen.json_line(body.get())?;
-    } else {
-        let body = serde_json::from_str(body.get())
-            .map_err(|error| Failure::Local(format!("cannot show the answer: {error}")))?;
-        screen.pretty_json(&body)?;
-    }
-    screen.flush()?;
+    connection.ask_to_the_end(&method, &params, &mut |body| {
+        if screen.json {
+            screen.json_line(body.get())?;
+        } else {
+            let body = serde_json::from_str(body.get())
+                .map_err(|error| Failure::Local(format!("cannot show the answer: {error}")))?;
+            screen.pretty_json(&body)?;
+        }
+        // Who waits for the second answer has the first.
+        screen.flush()?;
+        Ok(())
+    })?;
     connection.close();
     Ok(())
 }

@@ -134,7 +134,29 @@ impl Connection {
         outcome.map_err(|error| self.refused(method, error))
     }
 
-    /// The same for those who do not care for events.
+    /// Sends a request and hands over each of its answers: one that says `accepted` is followed by
+    /// another under the same id (`docs/protocol.md`, `agent`), which has as much time again.
+    pub(super) fn ask_to_the_end(
+        &mut self,
+        method: &str,
+        params: &impl serde::Serialize,
+        on_body: &mut dyn FnMut(&RawValue) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let id = self.send(method, params)?;
+        let mut what = Cow::Borrowed(method);
+        loop {
+            let deadline = clock::instant() + self.timeout;
+            let outcome = self.response(&id, deadline, &what, &mut |_| Ok(()))?;
+            let body = outcome.map_err(|error| self.refused(method, error))?;
+            on_body(&body)?;
+            if !is_accepted(&body) {
+                return Ok(());
+            }
+            what = Cow::Owned(format!("{method} that follows \"accepted\""));
+        }
+    }
+
+    /// The same as `request` for those who do not care for events.
     pub(super) fn ask(
         &mut self,
         method: &str,
@@ -305,6 +327,16 @@ fn heard(text: &str) -> Result<Option<Heard>, Failure> {
         }
         _ => None,
     })
+}
+
+/// Whether this is the first answer of two.
+fn is_accepted(body: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        status: Cow<'a, str>,
+    }
+    serde_json::from_str(body.get()).is_ok_and(|body: Body<'_>| body.status == "accepted")
 }
 
 /// `features.methods` of a hello; none if it lists none.

@@ -13,7 +13,7 @@ use super::screen::escape;
 
 /// Every way to fail.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(in crate::app) enum Failure {
     /// The words typed make no sense.
     Usage(String),
     /// Something on this machine: a file, standard input, the key.
@@ -41,36 +41,36 @@ pub(super) enum Failure {
 
 /// How a connection ended.
 #[derive(Clone, Debug)]
-pub(super) struct Lost {
+pub(in crate::app) struct Lost {
     /// The close code, if there was a close frame.
-    pub(super) code: Option<u16>,
+    pub(in crate::app) code: Option<u16>,
     /// Why, in words for a person; not escaped yet.
-    pub(super) reason: String,
+    pub(in crate::app) reason: String,
 }
 
 /// The `error` of a response.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct WireError {
+pub(in crate::app) struct WireError {
     /// Such as `NOT_FOUND`.
     #[serde(default)]
-    pub(super) code: String,
+    pub(in crate::app) code: String,
     /// What was wrong.
     #[serde(default)]
-    pub(super) message: String,
+    pub(in crate::app) message: String,
     /// More, where there is more.
     #[serde(default)]
-    pub(super) details: Value,
+    pub(in crate::app) details: Value,
     /// The same may succeed later.
     #[serde(default)]
-    pub(super) retryable: bool,
+    pub(in crate::app) retryable: bool,
     /// When.
     #[serde(default, rename = "retryAfterMs")]
-    pub(super) retry_after_ms: Option<u64>,
+    pub(in crate::app) retry_after_ms: Option<u64>,
 }
 
 impl WireError {
     /// Sets a detail that the gateway left out.
-    pub(super) fn fill_in(&mut self, name: &str, text: Option<String>) {
+    pub(in crate::app) fn fill_in(&mut self, name: &str, text: Option<String>) {
         if let (Some(text), Some(details)) = (text, self.details.as_object_mut()) {
             details.entry(name).or_insert(Value::String(text));
         }
@@ -93,7 +93,7 @@ impl From<io::Error> for Failure {
 
 impl Failure {
     /// The exit code, as `--help` and the README list them.
-    pub(super) fn exit_code(&self) -> ExitCode {
+    pub(in crate::app) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::OutputClosed => 0,
             Self::Local(_) | Self::Refused { .. } => 1,
@@ -105,7 +105,7 @@ impl Failure {
     }
 
     /// What to print, one line for what happened and one for what to do; empty for nothing.
-    pub(super) fn report(&self, command: &str) -> String {
+    pub(in crate::app) fn report(&self, command: &str) -> String {
         let (what, advice) = match self {
             Self::OutputClosed => return String::new(),
             Self::Usage(text) => (
@@ -140,7 +140,7 @@ impl Failure {
     }
 
     /// Whether trying again in a while may help, without anybody changing anything.
-    pub(super) fn is_transient(&self) -> bool {
+    pub(in crate::app) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(..) | Self::Timeout(_) => true,
             Self::Lost(lost) => lost.code != Some(4001),
@@ -150,7 +150,7 @@ impl Failure {
     }
 
     /// How long the gateway asks us to wait.
-    pub(super) fn retry_after_ms(&self) -> Option<u64> {
+    pub(in crate::app) fn retry_after_ms(&self) -> Option<u64> {
         match self {
             Self::NotAdmitted(error) => error.retry_after_ms,
             _ => None,
@@ -160,7 +160,7 @@ impl Failure {
 
 impl Lost {
     /// `the gateway closed the connection: service restart (1012)`.
-    pub(super) fn describe(&self) -> String {
+    pub(in crate::app) fn describe(&self) -> String {
         match self.code {
             Some(code) => {
                 format!("the gateway closed the connection: {} ({code})", self.reason)

@@ -1,26 +1,27 @@
 //! The command-line client: the same binary, on the other side of the wire.
 //!
 //! Owns the subcommands, one file each, and the connection that they share; `failure` owns the
-//! exit codes. Knows nothing of the hub: it sees what every client sees (`docs/protocol.md`).
+//! exit codes. Knows nothing of the hub: it sees what every client sees (`docs/protocol.md`). The
+//! subcommands about a gateway's files are in the table, too; they live in `upkeep`.
 //! Called by `app::run` before the gateway's own arguments are looked at.
 
 mod call;
 mod connection;
 mod devices;
 mod dial;
-mod failure;
+pub(super) mod failure;
 mod identity;
 mod login;
-mod options;
+pub(super) mod options;
 mod report;
-mod screen;
+pub(super) mod screen;
 mod sessions;
 mod status;
 mod tail;
 mod target;
 mod trust;
 mod when;
-mod words;
+pub(super) mod words;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -29,24 +30,43 @@ use std::process::ExitCode;
 use self::failure::Failure;
 use self::options::Surroundings;
 use self::words::Words;
+use super::upkeep;
 
 /// A subcommand.
 struct Subcommand {
     name: &'static str,
     help: &'static str,
-    run: fn(Words, &Surroundings) -> Result<(), Failure>,
+    /// What its help ends with.
+    common: &'static str,
+    run: Run,
 }
 
-const SUBCOMMANDS: [Subcommand; 6] = [
-    Subcommand { name: "call", help: include_str!("help/call.txt"), run: call::run },
-    Subcommand { name: "tail", help: include_str!("help/tail.txt"), run: tail::run },
-    Subcommand { name: "report", help: include_str!("help/report.txt"), run: report::run },
-    Subcommand { name: "sessions", help: include_str!("help/sessions.txt"), run: sessions::run },
-    Subcommand { name: "status", help: include_str!("help/status.txt"), run: status::run },
-    Subcommand { name: "devices", help: include_str!("help/devices.txt"), run: devices::run },
+const SUBCOMMANDS: [Subcommand; 10] = [
+    online("call", include_str!("help/call.txt"), call::run),
+    online("tail", include_str!("help/tail.txt"), tail::run),
+    online("report", include_str!("help/report.txt"), report::run),
+    online("sessions", include_str!("help/sessions.txt"), sessions::run),
+    online("status", include_str!("help/status.txt"), status::run),
+    online("devices", include_str!("help/devices.txt"), devices::run),
+    at_home("backup", include_str!("help/backup.txt"), upkeep::backup::run),
+    at_home("restore", include_str!("help/restore.txt"), upkeep::restore::run),
+    at_home("doctor", include_str!("help/doctor.txt"), upkeep::doctor::run),
+    at_home("health", include_str!("help/health.txt"), upkeep::health::run),
 ];
 
-/// What every subcommand's help ends with.
+type Run = fn(Words, &Surroundings) -> Result<(), Failure>;
+
+/// A subcommand that talks to a gateway, with the options that all of these have.
+const fn online(name: &'static str, help: &'static str, run: Run) -> Subcommand {
+    Subcommand { name, help, common: COMMON_HELP, run }
+}
+
+/// A subcommand about the files of a gateway on this machine; its help is whole.
+const fn at_home(name: &'static str, help: &'static str, run: Run) -> Subcommand {
+    Subcommand { name, help, common: "", run }
+}
+
+/// What the help of those ends with that talk to a gateway.
 const COMMON_HELP: &str = include_str!("help/common.txt");
 
 /// The names of the subcommands.
@@ -78,8 +98,10 @@ pub(super) fn run(args: &[OsString]) -> Option<ExitCode> {
 fn print_help(subcommand: &Subcommand) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(subcommand.help.as_bytes())?;
-    stdout.write_all(b"\n")?;
-    stdout.write_all(COMMON_HELP.as_bytes())?;
+    if !subcommand.common.is_empty() {
+        stdout.write_all(b"\n")?;
+        stdout.write_all(subcommand.common.as_bytes())?;
+    }
     stdout.flush()?;
     Ok(())
 }

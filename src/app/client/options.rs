@@ -56,11 +56,11 @@ pub(super) struct Options {
 
 /// What the process's environment says, read once.
 #[derive(Debug)]
-pub(super) struct Surroundings {
+pub(in crate::app) struct Surroundings {
     pub(super) url: Option<String>,
     pub(super) token: Option<Secret>,
     pub(super) pairing_code: Option<Secret>,
-    pub(super) no_colour: bool,
+    pub(in crate::app) no_colour: bool,
     pub(super) place: Place,
 }
 

@@ -11,17 +11,17 @@ use serde_json::Value;
 
 /// Standard output, and how to write to it.
 #[derive(Debug)]
-pub(super) struct Screen {
+pub(in crate::app) struct Screen {
     out: BufWriter<Stdout>,
     /// One JSON document per line, for programs.
-    pub(super) json: bool,
+    pub(in crate::app) json: bool,
     /// Colours are welcome.
-    pub(super) colour: bool,
+    pub(in crate::app) colour: bool,
 }
 
 /// How text is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub(in crate::app) enum Style {
     /// As it is.
     Plain,
     /// What matters less.
@@ -51,7 +51,7 @@ impl Style {
 
 impl Screen {
     /// JSON where it is asked for, or where nobody chose and nobody looks (`json_in_pipe`).
-    pub(super) fn new(asked: Option<Form>, json_in_pipe: bool, no_colour: bool) -> Self {
+    pub(in crate::app) fn new(asked: Option<Form>, json_in_pipe: bool, no_colour: bool) -> Self {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
         let json = match asked {
@@ -63,14 +63,14 @@ impl Screen {
     }
 
     /// Writes one line of text that is already escaped.
-    pub(super) fn line(&mut self, text: &str) -> io::Result<()> {
+    pub(in crate::app) fn line(&mut self, text: &str) -> io::Result<()> {
         self.out.write_all(text.as_bytes())?;
         self.out.write_all(b"\n")
     }
 
     /// Writes one JSON document on one line, with what a terminal would obey escaped inside of its
     /// strings: the same document.
-    pub(super) fn json_line(&mut self, json: &str) -> io::Result<()> {
+    pub(in crate::app) fn json_line(&mut self, json: &str) -> io::Result<()> {
         let one_line = match json.contains(['\n', '\r']) {
             true => serde_json::from_str(json).map(|value: Value| Cow::Owned(value.to_string())),
             false => Ok(Cow::Borrowed(json)),
@@ -80,13 +80,13 @@ impl Screen {
     }
 
     /// Writes one JSON document over several lines.
-    pub(super) fn pretty_json(&mut self, value: &Value) -> io::Result<()> {
+    pub(in crate::app) fn pretty_json(&mut self, value: &Value) -> io::Result<()> {
         let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
         self.line(&escape_json(&text))
     }
 
     /// Text, escaped, in a style.
-    pub(super) fn styled(&self, style: Style, text: &str) -> String {
+    pub(in crate::app) fn styled(&self, style: Style, text: &str) -> String {
         let text = escape(text);
         if self.colour && style != Style::Plain {
             format!("\u{1b}[{}m{text}\u{1b}[0m", style.code())
@@ -96,7 +96,11 @@ impl Screen {
     }
 
     /// Writes rows in columns, under a title row; all cells are escaped here.
-    pub(super) fn table(&mut self, titles: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    pub(in crate::app) fn table(
+        &mut self,
+        titles: &[&str],
+        rows: &[Vec<String>],
+    ) -> io::Result<()> {
         let rows: Vec<Vec<_>> =
             rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()).collect();
         let width = |column: usize| {
@@ -116,14 +120,14 @@ impl Screen {
     }
 
     /// Lets everything out.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(in crate::app) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 }
 
 /// A choice of `--json` or `--text`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(in crate::app) enum Form {
     /// One JSON document per line.
     Json,
     /// For people.
@@ -132,7 +136,7 @@ pub(super) enum Form {
 
 /// Text that a terminal shows and does not obey: control characters, and those that change the
 /// direction or hide themselves, become `\n`, `\t`, `\r` or `\u{…}`.
-pub(super) fn escape(text: &str) -> Cow<'_, str> {
+pub(in crate::app) fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
     }

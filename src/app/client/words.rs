@@ -11,13 +11,13 @@ use crate::app::config::error::{nearest, quoted};
 
 /// The words that are left.
 #[derive(Debug)]
-pub(super) struct Words {
+pub(in crate::app) struct Words {
     parser: lexopt::Parser,
 }
 
 /// One of them.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Word {
+pub(in crate::app) enum Word {
     /// `--name`, or `-n` under the long name that it stands for.
     Option(String),
     /// Anything else; `-` too.
@@ -28,12 +28,12 @@ pub(super) enum Word {
 const SHORT: [(char, &str); 2] = [('h', "help"), ('n', "lines")];
 
 impl Words {
-    pub(super) fn new(words: Vec<OsString>) -> Self {
+    pub(in crate::app) fn new(words: Vec<OsString>) -> Self {
         Self { parser: lexopt::Parser::from_args(words) }
     }
 
     /// The next word.
-    pub(super) fn next(&mut self) -> Result<Option<Word>, Failure> {
+    pub(in crate::app) fn next(&mut self) -> Result<Option<Word>, Failure> {
         let word = self.parser.next().map_err(|error| Failure::Usage(error.to_string()))?;
         Ok(match word {
             None => None,
@@ -47,12 +47,12 @@ impl Words {
     }
 
     /// The value of the option that was just returned.
-    pub(super) fn value(&mut self) -> Result<String, Failure> {
+    pub(in crate::app) fn value(&mut self) -> Result<String, Failure> {
         unicode(self.parser.value().map_err(|error| Failure::Usage(error.to_string()))?)
     }
 
     /// The value of an option, read by a function; `allowed` says what it takes.
-    pub(super) fn parsed<T>(
+    pub(in crate::app) fn parsed<T>(
         &mut self,
         option: &str,
         allowed: &str,
@@ -65,7 +65,7 @@ impl Words {
     }
 
     /// A count, from 0 to 2^53, which is as far as JSON's numbers go everywhere.
-    pub(super) fn number(&mut self, option: &str) -> Result<u64, Failure> {
+    pub(in crate::app) fn number(&mut self, option: &str) -> Result<u64, Failure> {
         self.parsed(option, "a whole number", |text| {
             text.parse().ok().filter(|number| *number <= 1 << 53)
         })
@@ -80,7 +80,7 @@ fn unicode(value: OsString) -> Result<String, Failure> {
 }
 
 /// An option that the subcommand does not have.
-pub(super) fn unknown_option(name: &str, known: &[&[&str]]) -> Failure {
+pub(in crate::app) fn unknown_option(name: &str, known: &[&[&str]]) -> Failure {
     let mut problem = format!("unknown option {}", quoted(&format!("--{name}")));
     if let Some(meant) = nearest(name, known.iter().copied().flatten().copied()) {
         problem.push_str(&format!("; did you mean --{meant}?"));
@@ -89,12 +89,12 @@ pub(super) fn unknown_option(name: &str, known: &[&[&str]]) -> Failure {
 }
 
 /// A word that the subcommand has no place for.
-pub(super) fn unexpected(word: &str) -> Failure {
+pub(in crate::app) fn unexpected(word: &str) -> Failure {
     Failure::Usage(format!("unexpected argument {}", quoted(word)))
 }
 
 /// A word that must be one of a few.
-pub(super) fn unknown_word(what: &str, word: &str, known: &[&str]) -> Failure {
+pub(in crate::app) fn unknown_word(what: &str, word: &str, known: &[&str]) -> Failure {
     let mut problem = format!("unknown {what} {}", quoted(word));
     match nearest(word, known.iter().copied()) {
         Some(meant) => problem.push_str(&format!("; did you mean {meant}?")),

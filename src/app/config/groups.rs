@@ -8,13 +8,17 @@ use std::time::Duration;
 use super::error::Setting;
 use super::reader::Section;
 use crate::base::limits::{
-    BACKLOG_BYTES_DEFAULT, BACKLOG_BYTES_TOTAL_DEFAULT, CONNECTIONS_PER_ADDRESS_DEFAULT,
-    CRON_CONCURRENT_DEFAULT, CRON_CONCURRENT_MAX, CRON_JOBS_DEFAULT, CRON_JOBS_MAX, DEVICES_MAX,
-    HANDSHAKE_DEFAULT, INBOUND_BYTES_TOTAL_DEFAULT, JOURNAL_BYTES_DEFAULT, JOURNAL_ENTRIES_DEFAULT,
+    APPROVAL_TIMEOUT_DEFAULT, APPROVAL_TIMEOUT_MAX, BACKLOG_BYTES_DEFAULT,
+    BACKLOG_BYTES_TOTAL_DEFAULT, CONNECTIONS_PER_ADDRESS_DEFAULT, CRON_CONCURRENT_DEFAULT,
+    CRON_CONCURRENT_MAX, CRON_JOBS_DEFAULT, CRON_JOBS_MAX, DEVICES_MAX, HANDSHAKE_DEFAULT,
+    INBOUND_BYTES_TOTAL_DEFAULT, JOURNAL_BYTES_DEFAULT, JOURNAL_ENTRIES_DEFAULT,
     MESSAGE_BYTES_DEFAULT, PREAUTH_BYTES_DEFAULT, PREAUTH_CONNECTIONS_DEFAULT,
     RATE_LIMIT_ATTEMPTS_MAX, SESSIONS_DEFAULT, SNAPSHOT_SESSIONS_DEFAULT, TICK_COALESCE_DEFAULT,
 };
-use crate::hub::policy::{CronPolicy, HeartbeatPolicy, RateLimitPolicy, Registration};
+use crate::hub::policy::{
+    ApprovalPolicy, CronPolicy, HeartbeatPolicy, RateLimitPolicy, Registration, SpawnPolicy,
+    WithoutApprover,
+};
 use crate::protocol::schedule::Zone;
 
 const KIB: u64 = 1024;
@@ -30,6 +34,8 @@ pub(super) struct Groups {
     pub(super) heartbeat: Heartbeat,
     pub(super) limits: Limits,
     pub(super) cron: Option<CronPolicy>,
+    pub(super) spawn: SpawnPolicy,
+    pub(super) approvals: Approvals,
 }
 
 /// `[gateway.auth.deviceAuth]`
@@ -186,6 +192,49 @@ pub(super) fn heartbeat(mut section: Section<'_>) -> Heartbeat {
     heartbeat
 }
 
+/// `[gateway.approvals]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Approvals {
+    /// `withoutApprover`
+    pub without_approver: WithoutApprover,
+    /// `timeoutSeconds`
+    pub timeout: Duration,
+}
+
+impl Default for Approvals {
+    fn default() -> Self {
+        Self { without_approver: WithoutApprover::Wait, timeout: APPROVAL_TIMEOUT_DEFAULT }
+    }
+}
+
+impl Approvals {
+    /// As the hub wants it.
+    pub fn policy(&self) -> ApprovalPolicy {
+        ApprovalPolicy { without_approver: self.without_approver, timeout: self.timeout }
+    }
+}
+
+pub(super) fn approvals(mut section: Section<'_>) -> Approvals {
+    let default = Approvals::default();
+    let without_approver = |text: &str| match text {
+        "wait" => Some(WithoutApprover::Wait),
+        "deny" => Some(WithoutApprover::Deny),
+        _ => None,
+    };
+    let approvals = Approvals {
+        without_approver: section
+            .parsed("withoutApprover", "\"wait\" or \"deny\"", without_approver)
+            .map_or(default.without_approver, |setting| setting.value),
+        timeout: section.seconds(
+            "timeoutSeconds",
+            1..=APPROVAL_TIMEOUT_MAX.as_secs(),
+            default.timeout,
+        ),
+    };
+    section.finish();
+    approvals
+}
+
 /// `[gateway.limits]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -336,23 +385,33 @@ fn check_related(section: &Section<'_>, limits: &Limits) {
 }
 
 impl Section<'_> {
-    fn switch(&mut self, name: &'static str, default: bool) -> bool {
+    pub(super) fn switch(&mut self, name: &'static str, default: bool) -> bool {
         self.boolean(name).map_or(default, |setting| setting.value)
     }
 
-    fn number(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn number(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         self.integer(name, range).map(|setting| setting.value)
     }
 
-    fn count(&mut self, name: &'static str, range: RangeInclusive<u64>, default: usize) -> usize {
+    pub(super) fn count(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u64>,
+        default: usize,
+    ) -> usize {
         self.number(name, range).map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX))
     }
 
-    fn small(&mut self, name: &'static str, range: RangeInclusive<u64>, default: u32) -> u32 {
+    pub(super) fn small(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u64>,
+        default: u32,
+    ) -> u32 {
         self.number(name, range).map_or(default, |n| u32::try_from(n).unwrap_or(u32::MAX))
     }
 
-    fn seconds(
+    pub(super) fn seconds(
         &mut self,
         name: &'static str,
         range: RangeInclusive<u64>,
@@ -361,7 +420,7 @@ impl Section<'_> {
         self.number(name, range).map_or(default, Duration::from_secs)
     }
 
-    fn milliseconds(
+    pub(super) fn milliseconds(
         &mut self,
         name: &'static str,
         range: RangeInclusive<u64>,

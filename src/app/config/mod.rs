@@ -10,6 +10,7 @@ mod policy;
 mod raw;
 mod reader;
 mod secret_file;
+mod spawn;
 mod values;
 mod warnings;
 mod yaml;
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use self::error::{ConfigError, ConfigErrors, Place, Setting};
-pub use self::groups::{DeviceAuth, Heartbeat, Limits, RateLimit};
+pub use self::groups::{Approvals, DeviceAuth, Heartbeat, Limits, RateLimit};
 pub use self::raw::Environment;
 use self::raw::{RawConfig, RawSecret, RawUser};
 use self::reader::Source;
@@ -32,7 +33,7 @@ use self::values::{PASSWORD, Rule, TOKEN};
 use crate::app::args::Args;
 use crate::base::limits::{CONFIG_BYTES_MAX, USERS_MAX};
 use crate::base::secret::Secret;
-use crate::hub::policy::{CronPolicy, SecretWithoutDevice};
+use crate::hub::policy::{CronPolicy, SecretWithoutDevice, SpawnPolicy};
 use crate::protocol::peer::Cidr;
 use crate::protocol::scope::ScopeSet;
 use crate::shell::diagnostics;
@@ -59,12 +60,16 @@ pub struct Config {
     pub control_ui: ControlUi,
     /// `[gateway.auth]`
     pub auth: Auth,
+    /// `[gateway.approvals]`
+    pub approvals: Approvals,
     /// `[gateway.cron]`
     pub cron: CronPolicy,
     /// `[gateway.heartbeat]`
     pub heartbeat: Heartbeat,
     /// `[gateway.limits]`
     pub limits: Limits,
+    /// `[gateway.spawn]` and `[gateway.agents]`
+    pub spawn: SpawnPolicy,
     /// `[gateway.metrics]`; `None` when not enabled.
     pub metrics: Option<SocketAddr>,
     /// `log.level`
@@ -253,9 +258,11 @@ impl Config {
                 device: raw.groups.device,
                 rate_limit: raw.groups.rate_limit,
             },
+            approvals: raw.groups.approvals,
             cron: raw.groups.cron.unwrap_or_else(groups::default_cron),
             heartbeat: raw.groups.heartbeat,
             limits: raw.groups.limits,
+            spawn: raw.groups.spawn,
             metrics: metrics_on.then_some(metrics),
             log_level: value_or(raw.log_level, log::LevelFilter::Info),
             log_format: value_or(raw.log_format, LogFormat::Auto),

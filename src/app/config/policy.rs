@@ -24,6 +24,8 @@ impl Config {
                 message_bytes_max: self.limits.message_bytes_max,
                 backlog_bytes_max: self.limits.backlog_bytes_max,
             },
+            approvals: self.approvals.policy(),
+            spawn: self.spawn.clone(),
         }
     }
 }

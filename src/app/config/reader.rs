@@ -113,6 +113,56 @@ impl<'s> Section<'s> {
         sections
     }
 
+    /// The tables under names of the user's own choice, with those: all that was not asked for.
+    pub(super) fn named_sections(&self) -> Vec<(String, Self)> {
+        let allowed = format!("a table, [{}.NAME]", self.path);
+        let mut sections = Vec::new();
+        for (key, value) in self.table.into_iter().flat_map(|table| table.iter()) {
+            let name: &str = key.get_ref();
+            match value.get_ref() {
+                _ if self.asked.contains(&name) => {}
+                DeValue::Table(table) => {
+                    let section = self.child(name, value.span().start, Some(table));
+                    sections.push((name.to_owned(), section));
+                }
+                other => {
+                    let meant = nearest(name, self.asked.iter().copied());
+                    let meant = meant.map(|name| format!(" (did you mean {name}?)"));
+                    let allowed = format!("{allowed}{}", meant.unwrap_or_default());
+                    self.refuse(value, name, other, &allowed);
+                }
+            }
+        }
+        sections
+    }
+
+    /// The texts of a table, each with its name.
+    pub(super) fn texts(
+        &mut self,
+        name: &'static str,
+        allowed: &str,
+        is_allowed: impl Fn(&str, &str) -> bool,
+    ) -> Vec<(String, String)> {
+        let section = self.section(name);
+        let mut texts = Vec::new();
+        for (key, value) in section.table.into_iter().flat_map(|table| table.iter()) {
+            let name: &str = key.get_ref();
+            match value.get_ref().as_str().filter(|text| is_allowed(name, text)) {
+                Some(text) => texts.push((name.to_owned(), text.to_owned())),
+                None => {
+                    let place = self.source.place(key.span().start);
+                    section.report(&place, name, format!("allowed: {allowed}"));
+                }
+            }
+        }
+        texts
+    }
+
+    /// Whether this key is set.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.table.is_some_and(|table| table.get(name).is_some())
+    }
+
     pub(super) fn boolean(&mut self, name: &'static str) -> Option<Setting<bool>> {
         self.read(name, "true or false", true, |value| value.as_bool())
     }

@@ -57,6 +57,18 @@ impl Config {
             "gateway.durability is \"relaxed\": a crash or a power cut loses up to a second of \
              reports that were answered",
         );
+        let spawn = &self.spawn;
+        warn(
+            spawn.enabled && spawn.allowed_commands.iter().any(|command| command == "*"),
+            "gateway.spawn.allowedCommands holds \"*\": whoever has operator.admin may run every \
+             program on this machine; list those that you use",
+        );
+        warn(
+            spawn.enabled
+                && !spawn.allowed_commands.is_empty()
+                && spawn.allowed_dirs.iter().any(|dir| dir.as_os_str() == "/"),
+            "gateway.spawn.allowedDirs holds \"/\": programs may be started in every directory",
+        );
         warn(
             self.metrics.is_some(),
             "gateway.metrics is on, but this version serves no metrics yet",

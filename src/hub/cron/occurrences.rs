@@ -24,7 +24,7 @@ pub(in crate::hub) type Outcome = Result<Option<String>, String>;
 
 impl Hub {
     /// Starts what is due.
-    pub(in crate::hub) fn run_due(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+    pub(in crate::hub) fn run_due_jobs(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.cron.look(now) {
             let ids: Vec<_> = self.cron.jobs.keys().cloned().collect();
             for id in ids {
@@ -143,8 +143,6 @@ impl Hub {
             return false;
         };
         job.phase = Phase::Running(number);
-        let payload = job.record.payload.clone();
-        let name = job.record.name.clone();
         let run = job.runs.iter().rfind(|run| run.number == number).cloned();
         if let Some(run) = run {
             self.tell_run("started", &run, effects);
@@ -152,9 +150,7 @@ impl Hub {
         if self.stopping.is_some() {
             let outcome = Err("the gateway was stopping".to_owned());
             self.occurrence_ended(now, id, number, outcome, effects);
-        } else if let Some(outcome) =
-            self.start_occurrence(now, id, number, &name, payload, effects)
-        {
+        } else if let Some(outcome) = self.start_occurrence(now, id, number, effects) {
             self.occurrence_ended(now, id, number, outcome, effects);
         }
         true

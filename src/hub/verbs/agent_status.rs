@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use crate::base::ids::{AgentName, ConnId, RequestId};
+use crate::base::ids::AgentName;
 use crate::base::limits::AGENTS_MAX;
 use crate::base::time::Moment;
 use crate::hub::Hub;
 use crate::hub::answers::Answer;
 use crate::hub::effect::Effect;
-use crate::hub::reports::Asked;
+use crate::hub::reports::{Asked, From};
 use crate::protocol::agent_status::{AgentLine, AgentStatus};
 use crate::protocol::error::{ErrorCode, ProtocolError};
 use crate::protocol::event::Event;
@@ -24,12 +24,11 @@ impl Hub {
     pub(in crate::hub) fn agent_status(
         &mut self,
         now: Moment,
-        conn: ConnId,
-        id: RequestId,
+        from: From,
         report: AgentReport,
         effects: &mut Vec<Effect>,
     ) {
-        let asked = Asked { conn, id, method: "agent.status" };
+        let asked = Asked { from, method: "agent.status" };
         let idempotency = report.idempotency.clone();
         self.report(now, asked, idempotency, effects, |hub, effects| {
             hub.writable(0)?;
@@ -48,14 +47,16 @@ impl Hub {
         });
     }
 
-    /// An agent's connection has ended. Its last word stays on record; that it is gone is told.
+    /// An agent's connection has ended, or its program. Its last word stays on record; that it is
+    /// gone is told, when nothing of it is left.
     pub(in crate::hub) fn agent_left(
         &self,
         now: Moment,
         name: &AgentName,
         effects: &mut Vec<Effect>,
     ) {
-        if self.clients.has_agent(name) || self.clients.is_empty() {
+        let is_there = self.clients.has_agent(name) || self.spawns.has_agent(name);
+        if is_there || self.clients.is_empty() {
             return;
         }
         let Some(last) = self.agents.get(name).filter(|last| last.status != OFFLINE) else {

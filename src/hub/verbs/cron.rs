@@ -103,11 +103,15 @@ impl Hub {
     ) -> Result<(), Box<ProtocolError>> {
         self.cron_writable()?;
         self.make_room_for_job()?;
+        // Whoever has gone meanwhile hears no answer.
+        let Some(client) = self.clients.get(asker.0) else { return Ok(()) };
+        let user = client.grant.user.clone();
         let id = JobId::new(format!("job-{}", &self.entropy.hex_128()[..16]));
         let schedule = new.schedule.settled(now.unix_ms, &self.cron.policy.zone);
         let (settled_through_ms, missed) = beginning(&schedule, now.unix_ms);
         let record = CronJob {
             id: id.clone(),
+            user,
             name: new.name,
             description: new.description,
             enabled: new.enabled,

@@ -2,12 +2,11 @@
 //!
 //! Passed on at once and kept nowhere, so without a key there is nothing to wait for.
 
-use crate::base::ids::{ConnId, RequestId};
 use crate::base::time::Moment;
 use crate::hub::Hub;
 use crate::hub::answers::Answer;
 use crate::hub::effect::Effect;
-use crate::hub::reports::Asked;
+use crate::hub::reports::{Asked, From};
 use crate::protocol::event::Event;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::EventsPublish;
@@ -16,8 +15,7 @@ impl Hub {
     pub(in crate::hub) fn events_publish(
         &mut self,
         now: Moment,
-        conn: ConnId,
-        id: RequestId,
+        from: From,
         publish: EventsPublish,
         effects: &mut Vec<Effect>,
     ) {
@@ -25,9 +23,12 @@ impl Hub {
         let event = Effect::Broadcast(Event::Published { kind, payload });
         if idempotency.is_none() {
             effects.push(event);
-            return self.respond(conn, id, Ok(Reply::Empty), effects);
+            if let From::Peer { conn, id } = from {
+                self.respond(conn, id, Ok(Reply::Empty), effects);
+            }
+            return;
         }
-        let asked = Asked { conn, id, method: "events.publish" };
+        let asked = Asked { from, method: "events.publish" };
         self.report(now, asked, idempotency, effects, |_, effects| {
             effects.push(event);
             Ok(Answer::Done)

@@ -2,14 +2,13 @@
 //!
 //! Seen live at once, answered when on disk (`docs/protocol.md`, "logs.append").
 
-use crate::base::ids::{ConnId, RequestId};
 use crate::base::limits::UNCOMMITTED_RETRY_AFTER;
 use crate::base::time::{Moment, millis};
 use crate::hub::Hub;
 use crate::hub::answers::Answer;
 use crate::hub::effect::Effect;
 use crate::hub::journal::entry_bytes;
-use crate::hub::reports::Asked;
+use crate::hub::reports::{Asked, From};
 use crate::protocol::error::{ErrorCode, ProtocolError};
 use crate::protocol::event::Event;
 use crate::protocol::log_entry::LogDraft;
@@ -19,13 +18,12 @@ impl Hub {
     pub(in crate::hub) fn logs_append(
         &mut self,
         now: Moment,
-        conn: ConnId,
-        id: RequestId,
+        from: From,
         append: LogsAppend,
         effects: &mut Vec<Effect>,
     ) {
         let LogsAppend { entries, idempotency } = append;
-        let asked = Asked { conn, id, method: "logs.append" };
+        let asked = Asked { from, method: "logs.append" };
         self.report(now, asked, idempotency, effects, |hub, effects| {
             hub.append_entries(entries, effects)
         });

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use crate::base::ids::{ConnId, RequestId, SessionKey};
+use crate::base::ids::SessionKey;
 use crate::base::limits::{COST_NANOS_MAX, COUNT_MAX};
 use crate::base::time::Moment;
 use crate::hub::Hub;
 use crate::hub::answers::Answer;
 use crate::hub::effect::Effect;
-use crate::hub::reports::Asked;
+use crate::hub::reports::{Asked, From};
 use crate::protocol::error::ProtocolError;
 use crate::protocol::request::{SessionUpdate, SessionUsage};
 use crate::protocol::session::Session;
@@ -20,12 +20,11 @@ impl Hub {
     pub(in crate::hub) fn session_update(
         &mut self,
         now: Moment,
-        conn: ConnId,
-        id: RequestId,
+        from: From,
         update: SessionUpdate,
         effects: &mut Vec<Effect>,
     ) {
-        let asked = Asked { conn, id, method: "session.update" };
+        let asked = Asked { from, method: "session.update" };
         let idempotency = update.idempotency.clone();
         self.report(now, asked, idempotency, effects, |hub, _| {
             hub.writable(0)?;
@@ -39,12 +38,11 @@ impl Hub {
     pub(in crate::hub) fn session_usage(
         &mut self,
         now: Moment,
-        conn: ConnId,
-        id: RequestId,
+        from: From,
         usage: SessionUsage,
         effects: &mut Vec<Effect>,
     ) {
-        let asked = Asked { conn, id, method: "session.usage" };
+        let asked = Asked { from, method: "session.usage" };
         let idempotency = usage.idempotency.clone();
         self.report(now, asked, idempotency, effects, |hub, _| {
             hub.writable(0)?;
@@ -56,7 +54,7 @@ impl Hub {
     }
 
     /// A copy of a session that is reported now, or a new one.
-    fn session_or_new(&self, key: &SessionKey, now: Moment) -> Session {
+    pub(in crate::hub) fn session_or_new(&self, key: &SessionKey, now: Moment) -> Session {
         let known = self.sessions.get(key).map(|session| Session::clone(session));
         let mut session = known.unwrap_or_else(|| Session::new(key.clone(), now.unix_ms));
         session.updated_at_ms = now.unix_ms;

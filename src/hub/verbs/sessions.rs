@@ -4,16 +4,15 @@
 //! (`docs/protocol.md`, "Sessions").
 
 use crate::base::ids::{AgentName, ConnId, RequestId, SessionKey};
-use crate::base::limits::ECHO_CHARS_MAX;
 use crate::base::time::Moment;
-use crate::hub::Hub;
-use crate::hub::commits::Waiter;
+use crate::hub::answers::Answer;
 use crate::hub::effect::Effect;
+use crate::hub::reports::{Asked, From};
 use crate::hub::verbs::session_reports::set_text;
-use crate::protocol::error::{ErrorCode, ProtocolError};
+use crate::hub::{Hub, refusals};
+use crate::protocol::error::ProtocolError;
 use crate::protocol::reply::Reply;
-use crate::protocol::request::{SessionsList, SessionsPatch};
-use crate::protocol::safe_text::echo;
+use crate::protocol::request::{SessionNamed, SessionsList, SessionsPatch};
 use crate::protocol::session::Session;
 
 impl Hub {
@@ -26,7 +25,8 @@ impl Hub {
         now: Moment,
         key: &SessionKey,
     ) -> Result<Reply, Box<ProtocolError>> {
-        let session = self.sessions.get(key).cloned().ok_or_else(|| not_found(key))?;
+        let session =
+            self.sessions.get(key).cloned().ok_or_else(|| refusals::no_such_session(key))?;
         Ok(Reply::SessionsGet { session, now_ms: now.unix_ms })
     }
 
@@ -44,13 +44,16 @@ impl Hub {
         patch: SessionsPatch,
         effects: &mut Vec<Effect>,
     ) {
-        let SessionsPatch { key, label, model, thinking, verbose, reasoning } = patch;
-        self.change_session(now, conn, id, &key, effects, |session| {
-            set_text(&mut session.label, label);
-            set_text(&mut session.model, model);
-            set_text(&mut session.thinking, thinking);
-            set_text(&mut session.verbose, verbose);
-            set_text(&mut session.reasoning, reasoning);
+        let SessionsPatch { key, label, model, thinking, verbose, reasoning, idempotency } = patch;
+        let asked = Asked { from: From::Peer { conn, id }, method: "sessions.patch" };
+        self.report(now, asked, idempotency, effects, |hub, _| {
+            hub.change_session(key, |session| {
+                set_text(&mut session.label, label);
+                set_text(&mut session.model, model);
+                set_text(&mut session.thinking, thinking);
+                set_text(&mut session.verbose, verbose);
+                set_text(&mut session.reasoning, reasoning);
+            })
         });
     }
 
@@ -60,70 +63,64 @@ impl Hub {
         now: Moment,
         conn: ConnId,
         id: RequestId,
-        key: &SessionKey,
+        named: SessionNamed,
         effects: &mut Vec<Effect>,
     ) {
-        self.change_session(now, conn, id, key, effects, |session| {
-            let new = Session::new(session.key.clone(), now.unix_ms);
-            *session = Session {
-                kind: session.kind.clone(),
-                model: session.model.clone(),
-                label: session.label.clone(),
-                thinking: session.thinking.clone(),
-                verbose: session.verbose.clone(),
-                reasoning: session.reasoning.clone(),
-                created_at_ms: session.created_at_ms,
-                ..new
-            };
+        let asked = Asked { from: From::Peer { conn, id }, method: "sessions.reset" };
+        self.report(now, asked, named.idempotency, effects, |hub, _| {
+            if hub.writable(0).is_ok() && hub.sessions.get(&named.key).is_some() {
+                hub.commits.clear_messages(hub.history.ids(&named.key));
+            }
+            hub.change_session(named.key, |session| {
+                let new = Session::new(session.key.clone(), now.unix_ms);
+                *session = Session {
+                    kind: session.kind.clone(),
+                    model: session.model.clone(),
+                    label: session.label.clone(),
+                    thinking: session.thinking.clone(),
+                    verbose: session.verbose.clone(),
+                    reasoning: session.reasoning.clone(),
+                    created_at_ms: session.created_at_ms,
+                    ..new
+                };
+            })
         });
     }
 
     fn change_session(
         &mut self,
-        now: Moment,
-        conn: ConnId,
-        id: RequestId,
-        key: &SessionKey,
-        effects: &mut Vec<Effect>,
+        key: SessionKey,
         change: impl FnOnce(&mut Session),
-    ) {
-        let known = self.sessions.get(key).map(|session| Session::clone(session));
-        let session =
-            self.writable(0).map_err(Box::new).and_then(|()| known.ok_or_else(|| not_found(key)));
-        match session {
-            Ok(mut session) => {
-                change(&mut session);
-                let session = self.put_session(session);
-                let reply = Reply::SessionChanged { session, now_ms: now.unix_ms };
-                self.commits.wait(Waiter::Report { conn, id, reply: Box::new(reply) });
-            }
-            Err(error) => self.respond(conn, id, Err(error), effects),
-        }
+    ) -> Result<Answer, ProtocolError> {
+        self.writable(0)?;
+        let known = self.sessions.get(&key).map(|session| Session::clone(session));
+        let mut session = known.ok_or_else(|| *refusals::no_such_session(&key))?;
+        change(&mut session);
+        self.put_session(session);
+        Ok(Answer::SessionChanged(key))
     }
 
     /// Forgets a session. One that is not there is deleted already.
     pub(in crate::hub) fn sessions_delete(
         &mut self,
+        now: Moment,
         conn: ConnId,
         id: RequestId,
-        key: SessionKey,
+        named: SessionNamed,
         effects: &mut Vec<Effect>,
     ) {
-        if let Err(error) = self.writable(0) {
-            return self.respond(conn, id, Err(Box::new(error)), effects);
-        }
-        let removed = self.sessions.remove(&key);
-        let deleted = removed.is_some();
-        if deleted {
-            self.commits.touch_session(&key, removed.as_ref());
-            self.ticks.changed();
-        }
-        let reply = Box::new(Reply::SessionDeleted { key, deleted });
-        self.commits.wait(Waiter::Report { conn, id, reply });
+        let SessionNamed { key, idempotency } = named;
+        let asked = Asked { from: From::Peer { conn, id }, method: "sessions.delete" };
+        self.report(now, asked, idempotency, effects, |hub, _| {
+            hub.writable(0)?;
+            hub.commits.clear_messages(hub.history.ids(&key));
+            let removed = hub.sessions.remove(&key);
+            let deleted = removed.is_some();
+            if deleted {
+                hub.commits.touch_session(&key, removed.as_ref());
+                hub.ticks.changed();
+            }
+            Ok(Answer::SessionDeleted { key, deleted })
+        });
     }
-}
-
-fn not_found(key: &SessionKey) -> Box<ProtocolError> {
-    let key = echo(key.as_str(), ECHO_CHARS_MAX);
-    Box::new(ProtocolError::new(ErrorCode::NotFound, format!("no such session: {key}")))
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::ids::{AgentName, JobId, SessionKey};
+use crate::base::ids::{AgentName, JobId, SessionKey, UserName};
 use crate::protocol::schedule::{Schedule, ScheduleText};
 
 pub use write::{notification, run_name};
@@ -200,6 +200,8 @@ impl Missed {
 pub struct CronJob {
     /// Its id, which the gateway gave it.
     pub id: JobId,
+    /// Who made it: what it does is done for them. Not shown.
+    pub user: UserName,
     /// For people.
     pub name: Arc<str>,
     /// For people.

@@ -9,20 +9,21 @@ use crate::base::limits::{
 use crate::protocol::fields::{Invalid, Object};
 use crate::protocol::methods::session_key::printable;
 use crate::protocol::request::{AgentReport, Idempotency};
+use crate::protocol::speaker::Speaker;
 
 /// The known parameters.
 pub(in crate::protocol) const PARAMS: [&str; 5] =
     ["name", "status", "id", "last_activity", "idempotencyKey"];
 
-/// Reads the parameters. `agent` is the name of the agent that reports; `None` for an operator.
+/// Reads the parameters. `agent` is the agent that reports; `None` for an operator.
 pub(in crate::protocol) fn read(
     params: &Object<'_, 5>,
-    agent: Option<&AgentName>,
+    agent: Option<Speaker<'_>>,
     idempotency: Option<Idempotency>,
 ) -> Result<AgentReport, Invalid> {
     let said = params.string("name", AGENT_NAME_BYTES_MAX)?;
     let name = match (agent, said) {
-        (Some(agent), _) => agent.clone(),
+        (Some(agent), _) => agent.agent.clone(),
         (None, Some(name)) if is_name(&name) => AgentName::new(name),
         (None, _) => {
             return Err(params.invalid("name", "must be an agent's name: letters, digits, . _ -"));
@@ -47,7 +48,8 @@ pub(in crate::protocol) fn read(
     })
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether an agent may be called so.
+pub(super) fn is_name(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     !text.is_empty() && text.bytes().all(letter)
 }

@@ -25,7 +25,7 @@ use crate::protocol::cron::{
 use crate::protocol::fields::{Invalid, Object, Place};
 use crate::protocol::methods::session_key::{self, printable};
 use crate::protocol::schedule::{Expression, Schedule, Zone, parse_moment};
-use crate::protocol::session::owner;
+use crate::protocol::speaker::Speaker;
 
 /// The known parameters of all of them; each ignores those of the others.
 pub(in crate::protocol) const PARAMS: [&str; 17] = [
@@ -315,10 +315,9 @@ fn agent_turn(payload: &Object<'_, 15>, params: &Params<'_>) -> Result<CronPaylo
     if agent.is_none() {
         agent = agent_name(params)?;
     }
-    if let (Some(agent), Some(session)) = (&agent, &session)
-        && owner(session.as_str()) != Some(agent.as_str())
-    {
-        return Err(payload.invalid("sessionKey", session_key::must_be_own(agent)));
+    if let (Some(agent), Some(session)) = (&agent, &session) {
+        let speaker = Speaker { agent, session: None };
+        speaker.check(session.as_str()).map_err(|must| payload.invalid("sessionKey", must))?;
     }
     Ok(CronPayload::AgentTurn {
         agent,

@@ -3,21 +3,18 @@
 //! Owns which events a peer may publish and what is overwritten in them: an agent speaks only as
 //! itself. The payload is encoded here, once, on the connection's thread. Called by `request`.
 
-use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::base::ids::AgentName;
 use crate::base::limits::{LOG_EXTRA_DEPTH_MAX, PUBLISHED_BYTES_MAX};
 use crate::protocol::event::PublishedKind;
 use crate::protocol::fields::{Invalid, Object, decode};
 use crate::protocol::json::push_str;
-use crate::protocol::methods::session_key::{must_be_own, owns};
+use crate::protocol::members::{self, Members};
 use crate::protocol::readable;
 use crate::protocol::request::{EventsPublish, Idempotency};
+use crate::protocol::speaker::Speaker;
 
 /// The known parameters.
 pub(in crate::protocol) const PARAMS: [&str; 3] = ["event", "payload", "idempotencyKey"];
@@ -29,11 +26,11 @@ const SPEAKER_IF_USED: [&str; 4] = ["agent", "agentName", "from_agent", "name"];
 /// Members that name a session, which must be the speaker's own.
 const SESSION: [&str; 4] = ["session", "sessionKey", "sessionId", "conversation_id"];
 
-/// Reads the parameters. `agent` is the name of the agent that reports; `None` for an operator,
+/// Reads the parameters. `agent` is the agent that reports; `None` for an operator,
 /// whose payload is passed on as it is.
 pub(in crate::protocol) fn read(
     params: &Object<'_, 3>,
-    agent: Option<&AgentName>,
+    agent: Option<Speaker<'_>>,
     idempotency: Option<Idempotency>,
 ) -> Result<EventsPublish, Invalid> {
     let event = params.required("event", usize::MAX)?;
@@ -52,21 +49,17 @@ pub(in crate::protocol) fn read(
     }
     let unreadable = |error| params.invalid("payload", format!("is not readable JSON: {error}"));
     readable::check(json, LOG_EXTRA_DEPTH_MAX).map_err(unreadable)?;
-    let members = serde_json::Deserializer::from_str(json)
-        .deserialize_map(MembersVisitor)
-        .map_err(unreadable)?;
+    let members = members::read(json).map_err(unreadable)?;
     let payload = write(kind, &members, agent)
         .map_err(|(name, must)| params.invalid("payload", format!("{name} {must}")))?;
     Ok(EventsPublish { kind, payload, idempotency })
 }
 
-type Members<'a> = Vec<(String, &'a RawValue)>;
-
 /// The payload as it is passed on; the error names a member and what it must be.
 fn write<'m>(
     kind: PublishedKind,
     members: &'m Members<'_>,
-    agent: Option<&AgentName>,
+    agent: Option<Speaker<'_>>,
 ) -> Result<Arc<str>, (&'m str, String)> {
     let mut out = Vec::with_capacity(256);
     out.push(b'{');
@@ -85,48 +78,22 @@ fn write<'m>(
                 continue;
             }
             if SPEAKER_IF_USED.contains(&name) && !(name == "name" && kind.names_a_tool()) {
-                member(name, &|out| push_str(out, agent.as_str()));
+                member(name, &|out| push_str(out, agent.agent.as_str()));
                 continue;
             }
             if SESSION.contains(&name) && raw.get() != "null" {
                 let key = decode(raw).map_err(|must| (name, must.to_owned()))?;
-                if !owns(agent, &key) {
-                    return Err((name, must_be_own(agent)));
-                }
+                agent.check(&key).map_err(|must| (name, must))?;
             }
         }
         member(name, &|out| out.extend_from_slice(readable::compact(raw.get()).as_bytes()));
     }
     if let Some(agent) = agent {
         for name in SPEAKER {
-            member(name, &|out| push_str(out, agent.as_str()));
+            member(name, &|out| push_str(out, agent.agent.as_str()));
         }
     }
     out.push(b'}');
     // Lossless: all of it was written from `str`.
     Ok(Arc::from(&*String::from_utf8_lossy(&out)))
-}
-
-/// Reads the members in their order; a name that comes twice is an error, because two parsers that
-/// disagree on which one counts are a way around what is checked here.
-struct MembersVisitor;
-
-impl<'a> Visitor<'a> for MembersVisitor {
-    type Value = Members<'a>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut names = BTreeSet::new();
-        let mut members = Vec::new();
-        while let Some(name) = map.next_key::<String>()? {
-            if !names.insert(name.clone()) {
-                return Err(serde::de::Error::custom("a member stands there twice"));
-            }
-            members.push((name, map.next_value()?));
-        }
-        Ok(members)
-    }
 }

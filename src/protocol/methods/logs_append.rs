@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::base::ids::{AgentName, SessionKey};
+use crate::base::ids::SessionKey;
 use crate::base::limits::{
     LOG_ENTRIES_PER_APPEND_MAX, LOG_EXTRA_BYTES_MAX, LOG_EXTRA_DEPTH_MAX, LOG_MESSAGE_BYTES_MAX,
     LOG_SOURCE_BYTES_MAX,
@@ -17,6 +17,7 @@ use crate::protocol::fields::{Invalid, Object, Place};
 use crate::protocol::log_entry::{Level, LogDraft, TIMESTAMP_MS_MAX, write_body};
 use crate::protocol::methods::session_key::{self, printable};
 use crate::protocol::readable;
+use crate::protocol::speaker::Speaker;
 
 /// The known parameters, besides `idempotencyKey`.
 pub(in crate::protocol) const PARAMS: [&str; 2] = ["entries", "idempotencyKey"];
@@ -26,16 +27,16 @@ const ENTRY: [&str; 6] = ["level", "message", "source", "session", "timestamp", 
 /// Who an operator's entry comes from, if it does not say.
 const OPERATOR_SOURCE: &str = "operator";
 
-/// Reads `entries`. `agent` is the name of the agent that reports; `None` for an operator.
+/// Reads `entries`. `agent` is the agent that reports; `None` for an operator.
 pub(in crate::protocol) fn read(
     params: &Object<'_, 2>,
-    agent: Option<&AgentName>,
+    agent: Option<Speaker<'_>>,
     now_unix_ms: u64,
 ) -> Result<Vec<LogDraft>, Invalid> {
     let mut reader = Reader {
         agent,
         default_source: agent
-            .map_or_else(|| Arc::from(OPERATOR_SOURCE), |name| Arc::clone(&name.0)),
+            .map_or_else(|| Arc::from(OPERATOR_SOURCE), |agent| Arc::clone(&agent.agent.0)),
         now_unix_ms,
         scratch: Vec::new(),
     };
@@ -49,7 +50,7 @@ pub(in crate::protocol) fn read(
 }
 
 struct Reader<'a> {
-    agent: Option<&'a AgentName>,
+    agent: Option<Speaker<'a>>,
     default_source: Arc<str>,
     now_unix_ms: u64,
     scratch: Vec<u8>,

@@ -4,22 +4,28 @@
 //! the table, a variant of `request::Request` and, if it has parameters, a file here.
 //! Called by `request`, and by `hello` for the list of methods.
 
+use crate::protocol::approvals::ApprovalCall;
 use crate::protocol::cron::CronMethod;
 use crate::protocol::devices::DeviceMethod;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::hello::Grant;
+use crate::protocol::methods::spawn::SpawnMethod;
+use crate::protocol::run_calls::RunCall;
 use crate::protocol::scope::{Role, ScopeSet};
 
 pub(super) mod agent_status;
+pub(super) mod approvals;
 pub(super) mod cron;
 pub(super) mod devices;
 pub(super) mod events_publish;
 pub(super) mod logs_append;
 pub(super) mod logs_subscribe;
 pub(super) mod logs_tail;
+pub(super) mod runs;
 pub(super) mod session_key;
 pub(super) mod session_reports;
 pub(super) mod sessions;
+pub mod spawn;
 
 /// A method. `connect` is none: it exists only before admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +46,8 @@ pub enum Method {
     Devices(DeviceMethod),
     /// `cron.*`
     Cron(CronMethod),
+    /// `spawn`, `spawn.*`, `sessions_spawn`, `sessions_kill`
+    Spawn(SpawnMethod),
     /// `session.update`
     SessionUpdate,
     /// `session.usage`
@@ -74,6 +82,10 @@ pub enum Method {
     ModelsList,
     /// `last-heartbeat`
     LastHeartbeat,
+    /// `chat.*`, `agent`, `agent.wait`, `sessions.send`, `run.update`
+    Runs(RunCall),
+    /// `exec.approval.*`, `exec.approvals.*`
+    Approvals(ApprovalCall),
 }
 
 /// Who may call a method.
@@ -85,10 +97,13 @@ pub enum Access {
     Scope(ScopeSet),
     /// Every agent, and whoever has this scope.
     AgentOr(ScopeSet),
+    /// Agents alone.
+    Agent,
     /// Whoever comes over the local control socket, and nobody else.
     Owner,
 }
 
+/// What is known of a method.
 struct Row {
     method: Method,
     name: &'static str,
@@ -96,8 +111,13 @@ struct Row {
     access: Access,
 }
 
+/// All rows; those of a large family stand in its file.
+fn rows() -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().chain(&runs::ROWS).chain(&approvals::ROWS)
+}
+
 /// `ping` stands first: it is the most frequent, and rows are compared in order.
-const TABLE: [Row; 39] = [
+const TABLE: [Row; 45] = [
     Row { method: Method::Ping, name: "ping", aliases: &[], access: Access::Everyone },
     Row {
         method: Method::LogsAppend,
@@ -176,6 +196,42 @@ const TABLE: [Row; 39] = [
         method: Method::Devices(DeviceMethod::ClearRateLimit),
         name: "auth.rateLimit.clear",
         aliases: &[],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::Spawn),
+        name: "spawn",
+        aliases: &[],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::Template),
+        name: "sessions_spawn",
+        aliases: &["sessions.spawn"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::List),
+        name: "spawn.list",
+        aliases: &["spawn_list"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::Logs),
+        name: "spawn.logs",
+        aliases: &["spawn_logs"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::Cancel),
+        name: "spawn.cancel",
+        aliases: &["spawn_cancel"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Spawn(SpawnMethod::KillSession),
+        name: "sessions_kill",
+        aliases: &["sessions.kill"],
         access: Access::Scope(ScopeSet::ADMIN),
     },
     Row {
@@ -333,10 +389,7 @@ const TABLE: [Row; 39] = [
 impl Method {
     /// Finds a method by its name or an alias.
     pub fn find(name: &str) -> Option<Self> {
-        TABLE
-            .iter()
-            .find(|row| row.name == name || row.aliases.contains(&name))
-            .map(|row| row.method)
+        rows().find(|row| row.name == name || row.aliases.contains(&name)).map(|row| row.method)
     }
 
     /// Its name on the wire; idempotency keys are kept under it.
@@ -350,6 +403,7 @@ impl Method {
             Self::LogsAppend => "logs.append",
             Self::Devices(method) => method.name(),
             Self::Cron(method) => method.name(),
+            Self::Spawn(method) => method.name(),
             Self::SessionUpdate => "session.update",
             Self::SessionUsage => "session.usage",
             Self::AgentStatus => "agent.status",
@@ -367,13 +421,26 @@ impl Method {
             Self::ChannelsStatus => "channels.status",
             Self::ModelsList => "models.list",
             Self::LastHeartbeat => "last-heartbeat",
+            Self::Runs(call) => call.name(),
+            Self::Approvals(call) => call.name(),
         }
+    }
+
+    /// Whether a started agent may also report it as a line of its output.
+    pub fn is_report(self) -> bool {
+        matches!(
+            self,
+            Self::LogsAppend
+                | Self::SessionUpdate
+                | Self::SessionUsage
+                | Self::AgentStatus
+                | Self::EventsPublish
+        )
     }
 
     /// Who may call it.
     pub fn access(self) -> Access {
-        TABLE
-            .iter()
+        rows()
             .find(|row| row.method == self)
             // A method that is in no table is for nobody but an administrator.
             .map_or(Access::Scope(ScopeSet::ADMIN), |row| row.access)
@@ -383,9 +450,12 @@ impl Method {
     pub fn check(self, grant: &Grant) -> Result<(), ProtocolError> {
         let needed = match self.access() {
             Access::Everyone => return Ok(()),
-            Access::AgentOr(_) if grant.role == Role::Agent && grant.agent.is_some() => {
+            Access::AgentOr(_) | Access::Agent
+                if grant.role == Role::Agent && grant.agent.is_some() =>
+            {
                 return Ok(());
             }
+            Access::Agent => return Err(ProtocolError::agents_only(self.name())),
             Access::Owner if grant.is_owner => return Ok(()),
             Access::Owner => return Err(ProtocolError::owner_only(self.name())),
             Access::AgentOr(needed) | Access::Scope(needed) => needed,
@@ -400,7 +470,7 @@ impl Method {
 
 /// The names of all methods, for `features.methods`.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().map(|row| row.name)
+    rows().map(|row| row.name)
 }
 
 #[cfg(test)]
@@ -409,7 +479,7 @@ mod tests {
 
     #[test]
     fn every_row_is_found_by_its_names_and_names_its_method() {
-        for row in &TABLE {
+        for row in rows() {
             assert_eq!(row.method.name(), row.name);
             assert_eq!(row.method.access(), row.access);
             for name in row.aliases.iter().chain([&row.name]) {

@@ -2,33 +2,31 @@
 //!
 //! Called by every method that names a session. An agent speaks only of its own sessions.
 
-use crate::base::ids::{AgentName, SessionKey};
+use crate::base::ids::SessionKey;
 use crate::base::limits::SESSION_KEY_BYTES_MAX;
 use crate::protocol::fields::{Invalid, Object};
-use crate::protocol::session::owner;
+use crate::protocol::speaker::Speaker;
 
-/// Reads a session key that need not be there; empty counts as absent. `agent` is the name of the
-/// agent that asks; `None` for an operator.
+/// Reads a session key that need not be there; empty counts as absent. `agent` is who asks, `None`
+/// for an operator: what an agent with one session leaves out is that session.
 pub(super) fn optional<const N: usize>(
     params: &Object<'_, N>,
     name: &str,
-    agent: Option<&AgentName>,
+    agent: Option<Speaker<'_>>,
 ) -> Result<Option<SessionKey>, Invalid> {
-    let Some(key) = params.string(name, SESSION_KEY_BYTES_MAX)? else { return Ok(None) };
-    if key.is_empty() {
-        return Ok(None);
-    }
+    let said = params.string(name, SESSION_KEY_BYTES_MAX)?.filter(|key| !key.is_empty());
+    let Some(key) = said else { return Ok(agent.and_then(|agent| agent.session.cloned())) };
     printable(params, name, &key)?;
-    match agent {
-        Some(agent) if !owns(agent, &key) => Err(params.invalid(name, must_be_own(agent))),
-        Some(_) | None => Ok(Some(SessionKey::new(key))),
+    if let Some(agent) = agent {
+        agent.check(&key).map_err(|must| params.invalid(name, must))?;
     }
+    Ok(Some(SessionKey::new(key)))
 }
 
 /// Reads `key`, or `sessionKey`, which means the same.
 pub(in crate::protocol) fn required<const N: usize>(
     params: &Object<'_, N>,
-    agent: Option<&AgentName>,
+    agent: Option<Speaker<'_>>,
 ) -> Result<SessionKey, Invalid> {
     match (optional(params, "key", agent)?, optional(params, "sessionKey", agent)?) {
         (Some(key), Some(other)) if key != other => {
@@ -37,16 +35,6 @@ pub(in crate::protocol) fn required<const N: usize>(
         (Some(key), _) | (None, Some(key)) => Ok(key),
         (None, None) => Err(params.invalid("key", "must be a non-empty string")),
     }
-}
-
-/// Whether a session key is this agent's: `NAME:…` or `agent:NAME:…`.
-pub(super) fn owns(agent: &AgentName, key: &str) -> bool {
-    owner(key) == Some(agent.as_str())
-}
-
-/// What an agent's session key must be, for errors.
-pub(super) fn must_be_own(agent: &AgentName) -> String {
-    format!("must begin with {agent}: or agent:{agent}:")
 }
 
 /// Refuses control characters: keys and names end up in terminals and in lines of text.

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use crate::base::ids::AgentName;
 use crate::base::limits::{COUNT_MAX, SESSION_TEXT_BYTES_MAX};
 use crate::protocol::cost::Cost;
 use crate::protocol::fields::{Invalid, Object};
 use crate::protocol::methods::session_key::{self, printable};
 use crate::protocol::request::{Idempotency, SessionUpdate, SessionUsage};
+use crate::protocol::speaker::Speaker;
 
 /// The known parameters of `session.update`.
 pub(in crate::protocol) const UPDATE: [&str; 13] = [
@@ -41,10 +41,10 @@ pub(in crate::protocol) const USAGE: [&str; 8] = [
     "idempotencyKey",
 ];
 
-/// Reads `session.update`. `agent` is the name of the agent that reports; `None` for an operator.
+/// Reads `session.update`. `agent` is the agent that reports; `None` for an operator.
 pub(in crate::protocol) fn read_update(
     params: &Object<'_, 13>,
-    agent: Option<&AgentName>,
+    agent: Option<Speaker<'_>>,
     idempotency: Option<Idempotency>,
 ) -> Result<SessionUpdate, Invalid> {
     Ok(SessionUpdate {
@@ -66,7 +66,7 @@ pub(in crate::protocol) fn read_update(
 /// Reads `session.usage`. Both token counts must be there: one that is forgotten is not zero.
 pub(in crate::protocol) fn read_usage(
     params: &Object<'_, 8>,
-    agent: Option<&AgentName>,
+    agent: Option<Speaker<'_>>,
     idempotency: Option<Idempotency>,
 ) -> Result<SessionUsage, Invalid> {
     let needed =

@@ -15,17 +15,30 @@ use crate::base::limits::{
 use crate::protocol::fields::{Invalid, Object};
 use crate::protocol::methods::session_key;
 use crate::protocol::methods::session_reports::text;
-use crate::protocol::request::{SessionPlace, SessionsCursor, SessionsList, SessionsPatch};
+use crate::protocol::request::{
+    Idempotency, SessionPlace, SessionsCursor, SessionsList, SessionsPatch,
+};
 
 /// The known parameters of `sessions.list`.
 pub(in crate::protocol) const LIST: [&str; 4] = ["limit", "cursor", "agent", "activeWithinMs"];
-/// The known parameters of `sessions.get`, `reset` and `delete`.
+/// The known parameters of `sessions.get`.
 pub(in crate::protocol) const KEY: [&str; 2] = ["key", "sessionKey"];
+/// The known parameters of `sessions.reset` and `sessions.delete`.
+pub(in crate::protocol) const NAMED: [&str; 3] = ["key", "sessionKey", "idempotencyKey"];
 /// The known parameters of `sessions.usage`.
 pub(in crate::protocol) const USAGE: [&str; 1] = ["agent"];
 /// The known parameters of `sessions.patch` and of its aliases.
-pub(in crate::protocol) const PATCH: [&str; 8] =
-    ["key", "sessionKey", "label", "model", "thinking", "verbose", "reasoning", "level"];
+pub(in crate::protocol) const PATCH: [&str; 9] = [
+    "key",
+    "sessionKey",
+    "label",
+    "model",
+    "thinking",
+    "verbose",
+    "reasoning",
+    "level",
+    "idempotencyKey",
+];
 
 /// Reads `sessions.list`. A `limit` over its maximum is taken as the maximum.
 pub(in crate::protocol) fn read_list(params: &Object<'_, 4>) -> Result<SessionsList, Invalid> {
@@ -61,8 +74,9 @@ pub(in crate::protocol) fn read_agent<const N: usize>(
 /// Reads `sessions.patch`, or what one of its aliases says with `level`; `called` is the name that
 /// was called.
 pub(in crate::protocol) fn read_patch(
-    params: &Object<'_, 8>,
+    params: &Object<'_, 9>,
     called: &str,
+    idempotency: Option<Idempotency>,
 ) -> Result<SessionsPatch, Invalid> {
     let mut patch = SessionsPatch {
         key: session_key::required(params, None)?,
@@ -71,6 +85,7 @@ pub(in crate::protocol) fn read_patch(
         thinking: text(params, "thinking")?,
         verbose: text(params, "verbose")?,
         reasoning: text(params, "reasoning")?,
+        idempotency,
     };
     let (name, value) = match called {
         "session_setLabel" => ("label", &mut patch.label),

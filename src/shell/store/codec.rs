@@ -6,7 +6,7 @@
 //! session   4 bytes   length, little-endian; 0xFFFFFFFF: no session
 //! source    UTF-8
 //! session   UTF-8
-//! body      UTF-8, the rest
+//! body      UTF-8, the rest: the members of a JSON object, without its braces
 //! ```
 //!
 //! Binary rather than JSON because a start reads up to 100,000 of them, and the body is already
@@ -14,6 +14,8 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+
+use serde::de::IgnoredAny;
 
 use crate::base::ids::{Cursor, SessionKey};
 use crate::protocol::log_entry::{Level, LogDraft, LogRecord};
@@ -26,7 +28,7 @@ const NO_SESSION: u32 = u32::MAX;
 /// Source and session are bounded far below 4 GiB by the parser; a longer one would be cut to an
 /// unreadable record, so it is refused with `false`.
 #[must_use]
-pub(super) fn encode(draft: &LogDraft, bytes: &mut Vec<u8>) -> bool {
+pub fn encode(draft: &LogDraft, bytes: &mut Vec<u8>) -> bool {
     let session = draft.session.as_ref().map(SessionKey::as_str);
     let (Ok(source_len), Ok(session_len)) =
         (u32::try_from(draft.source.len()), session.map_or(Ok(NO_SESSION), |s| s.len().try_into()))
@@ -45,17 +47,15 @@ pub(super) fn encode(draft: &LogDraft, bytes: &mut Vec<u8>) -> bool {
 
 /// Decodes entries; those with the same source or session share its text in memory.
 #[derive(Default)]
-pub(super) struct Decoder {
+pub struct Decoder {
     known: HashSet<Arc<str>>,
+    /// One buffer for the bodies of all entries, while they are checked.
+    object: String,
 }
 
 impl Decoder {
     /// Decodes what [`encode`] wrote; the error says what is wrong.
-    pub(super) fn decode(
-        &mut self,
-        cursor: Cursor,
-        bytes: &[u8],
-    ) -> Result<LogRecord, &'static str> {
+    pub fn decode(&mut self, cursor: Cursor, bytes: &[u8]) -> Result<LogRecord, &'static str> {
         let (header, texts) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or("too short")?;
         let [level, s0, s1, s2, s3, t0, t1, t2, t3] = *header;
         let level = match level {
@@ -73,6 +73,9 @@ impl Decoder {
             len => take(texts, len).map(|(session, rest)| (Some(session), rest))?,
         };
         let body = str::from_utf8(texts).map_err(|_| "body is not UTF-8")?;
+        if !self.is_members(body) {
+            return Err("body is not JSON");
+        }
         Ok(LogRecord {
             cursor,
             draft: LogDraft {
@@ -82,6 +85,16 @@ impl Decoder {
                 body: body.into(),
             },
         })
+    }
+
+    /// Whether a body fits between two braces. It is sent as it is, so one that does not would
+    /// spoil every message that shows it.
+    fn is_members(&mut self, body: &str) -> bool {
+        self.object.clear();
+        self.object.push('{');
+        self.object.push_str(body);
+        self.object.push('}');
+        !body.trim_ascii().is_empty() && serde_json::from_str::<IgnoredAny>(&self.object).is_ok()
     }
 
     fn share(&mut self, text: &str) -> Arc<str> {
@@ -130,16 +143,16 @@ mod tests {
 
     #[test]
     fn every_entry_comes_back_as_it_was() {
-        check(draft(Level::Debug, "", None, ""));
+        check(draft(Level::Debug, "", None, "\"a\":1"));
         check(draft(Level::Info, "agent1", Some("agent1:chat"), "\"message\":\"ok\""));
-        check(draft(Level::Warn, "a", Some(""), "b"));
-        check(draft(Level::Error, "ü", None, "ß"));
+        check(draft(Level::Warn, "a", Some(""), "\"b\":[]"));
+        check(draft(Level::Error, "ü", None, "\"ß\":\"ß\""));
     }
 
     #[test]
     fn damaged_entries_are_errors() {
         let mut bytes = Vec::new();
-        assert!(encode(&draft(Level::Info, "agent1", Some("s"), "body"), &mut bytes));
+        assert!(encode(&draft(Level::Info, "agent1", Some("s"), "\"a\":1"), &mut bytes));
         let mut decoder = Decoder::default();
         assert_eq!(decoder.decode(Cursor(1), &bytes[..8]), Err("too short"));
         assert_eq!(decoder.decode(Cursor(1), &bytes[..12]), Err("too short"));
@@ -155,9 +168,21 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_would_spoil_a_message_is_an_error() {
+        for body in
+            ["", " ", "x", "\"a\"", "\"a\":1},{\"b\":2", "\"a\":1}", "\"a\":\"", "\"a<:1,\"b"]
+        {
+            let mut bytes = Vec::new();
+            assert!(encode(&draft(Level::Info, "agent1", None, body), &mut bytes));
+            let decoded = Decoder::default().decode(Cursor(1), &bytes);
+            assert_eq!(decoded, Err("body is not JSON"), "{body}");
+        }
+    }
+
+    #[test]
     fn entries_share_the_texts_they_have_in_common() {
         let mut bytes = Vec::new();
-        assert!(encode(&draft(Level::Info, "agent1", Some("agent1:chat"), "x"), &mut bytes));
+        assert!(encode(&draft(Level::Info, "agent1", Some("agent1:chat"), "\"a\":1"), &mut bytes));
         let mut decoder = Decoder::default();
         let first = decoder.decode(Cursor(1), &bytes).unwrap();
         let second = decoder.decode(Cursor(2), &bytes).unwrap();

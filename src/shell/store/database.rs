@@ -16,7 +16,8 @@ use super::schema;
 use crate::base::limits::STORE_CACHE_BYTES_MAX;
 use crate::shell::state_dir::StateDir;
 
-const FILE: &str = "gateway.redb";
+/// The database in the state directory.
+pub(super) const FILE: &str = "gateway.redb";
 
 /// Opens the database anew each time it is called. Holds what must outlive the database, which is
 /// the state directory's lock.
@@ -24,19 +25,33 @@ pub(super) type Opener = Box<dyn Fn() -> Result<Database, StoreError> + Send>;
 
 /// Opens the file in the state directory.
 pub(super) fn file_opener(directory: StateDir) -> Opener {
-    Box::new(move || {
-        let path = || directory.path().join(FILE);
-        let failed = |source| StoreError::File { path: path(), source };
-        let file = directory.open_file(FILE).map_err(failed)?;
-        // After a failed fsync the kernel may keep pages that it no longer intends to write: read
-        // back they look stored, and after a power cut they are not. Dropping the file's clean
-        // pages makes this opening, and its repair, see what the disk has.
-        // Advice can be ignored without harm where there was no failure.
-        if let Err(error) = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed) {
-            log::debug!("cannot drop cached pages of {}: {error}", path().display());
-        }
-        open(FileBackend::new(file)?)
-    })
+    Box::new(move || open_in(&directory, FILE))
+}
+
+/// Opens, or creates, the file of this name in the state directory.
+pub(super) fn open_in(directory: &StateDir, name: &str) -> Result<Database, StoreError> {
+    let file = open_backend(directory, name)?;
+    open(file)
+}
+
+/// Creates the file of this name in the state directory, without a table in it.
+pub(super) fn create_in(directory: &StateDir, name: &str) -> Result<Database, StoreError> {
+    let file = open_backend(directory, name)?;
+    Ok(Builder::new().set_cache_size(STORE_CACHE_BYTES_MAX).create_with_backend(file)?)
+}
+
+fn open_backend(directory: &StateDir, name: &str) -> Result<FileBackend, StoreError> {
+    let path = || directory.path().join(name);
+    let failed = |source| StoreError::File { path: path(), source };
+    let file = directory.open_file(name).map_err(failed)?;
+    // After a failed fsync the kernel may keep pages that it no longer intends to write: read
+    // back they look stored, and after a power cut they are not. Dropping the file's clean
+    // pages makes this opening, and its repair, see what the disk has.
+    // Advice can be ignored without harm where there was no failure.
+    if let Err(error) = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed) {
+        log::debug!("cannot drop cached pages of {}: {error}", path().display());
+    }
+    Ok(FileBackend::new(file)?)
 }
 
 /// Opens whatever the function returns.

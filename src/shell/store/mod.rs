@@ -5,9 +5,11 @@
 //! Called by `app` (opening) and `shell::hub_thread` (commits). A `Stored` report means: on disk
 //! and synced, unless the durability is relaxed.
 
-mod codec;
+mod backup;
+pub mod codec;
 mod database;
 mod error;
+mod restore;
 mod schema;
 mod tables;
 #[cfg(test)]
@@ -21,11 +23,15 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{Sender, bounded};
 use redb::{Database, StorageBackend};
 
+pub use self::backup::{BackupError, Contents, Snapshot, verify};
 use self::database::{Opener, backend_opener, file_opener, guard};
 pub use self::error::StoreError;
+pub use self::restore::{Restored, restore, snapshot_at_rest};
 use self::worker::Worker;
 use crate::base::ids::Ticket;
-use crate::base::limits::STORE_COMMITS_WAITING_MAX;
+use crate::base::limits::{
+    STORE_COMMITS_WAITING_MAX, STORE_SNAPSHOT_WAIT, STORE_SNAPSHOTS_WAITING_MAX,
+};
 use crate::hub::records::{Change, DurableState};
 use crate::shell::state_dir::StateDir;
 
@@ -70,7 +76,27 @@ pub enum StoreReport {
 #[derive(Debug)]
 pub struct StoreHandle {
     commits: Sender<Commit>,
+    snapshots: SnapshotSource,
     thread: JoinHandle<()>,
+}
+
+/// Takes snapshots of a store that runs.
+#[derive(Clone, Debug)]
+pub struct SnapshotSource {
+    requests: Sender<SnapshotRequest>,
+}
+
+/// Where a snapshot goes, or why there is none.
+type SnapshotRequest = Sender<Result<Snapshot, String>>;
+
+impl SnapshotSource {
+    /// What the database holds now, or why that cannot be had. Waits for the commit that runs.
+    pub fn take(&self) -> Result<Snapshot, String> {
+        let (answer, answered) = bounded(1);
+        let busy = "the store is busy; try again";
+        self.requests.try_send(answer).map_err(|_| busy.to_owned())?;
+        answered.recv_timeout(STORE_SNAPSHOT_WAIT).unwrap_or_else(|_| Err(busy.to_owned()))
+    }
 }
 
 /// There is no room for another commit, or the thread is gone. Counts as a failed commit.
@@ -115,9 +141,11 @@ impl Store {
     /// Starts the thread, `store`. It calls `report` once for each commit, in order.
     pub fn start(self, report: impl Fn(StoreReport) + Send + 'static) -> io::Result<StoreHandle> {
         let (commits, inbox) = bounded(STORE_COMMITS_WAITING_MAX);
+        let (requests, snapshots) = bounded(STORE_SNAPSHOTS_WAITING_MAX);
         let worker = Worker::new(self.opener, self.database, self.durability, report);
-        let thread = Builder::new().name("store".to_owned()).spawn(move || worker.run(&inbox))?;
-        Ok(StoreHandle { commits, thread })
+        let thread =
+            Builder::new().name("store".to_owned()).spawn(move || worker.run(&inbox, snapshots))?;
+        Ok(StoreHandle { commits, snapshots: SnapshotSource { requests }, thread })
     }
 }
 
@@ -125,6 +153,11 @@ impl StoreHandle {
     /// Hands a commit over. Never waits.
     pub fn commit(&self, ticket: Ticket, changes: Vec<Change>) -> Result<(), Full> {
         self.commits.try_send(Commit { ticket, changes }).map_err(|_| Full)
+    }
+
+    /// Where snapshots are taken.
+    pub fn snapshots(&self) -> SnapshotSource {
+        self.snapshots.clone()
     }
 
     /// Finishes and reports what was handed over, syncs, closes the database and releases the

@@ -4,7 +4,7 @@
 //! number, so a crash between steps leaves a database of one version or the next.
 //! Called by `database` at every opening.
 
-use redb::{Database, ReadableDatabase, TableHandle, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, TableHandle, WriteTransaction};
 
 use super::error::StoreError;
 use super::tables;
@@ -43,7 +43,15 @@ pub(super) fn migrate(database: &Database, steps: &[Step]) -> Result<(), StoreEr
 
 /// The version in the database; `None` when there is nothing in it at all.
 fn version(database: &Database) -> Result<Option<u64>, StoreError> {
-    let transaction = database.begin_read()?;
+    found_version(&database.begin_read()?)
+}
+
+/// The version that a snapshot has; an empty one has the newest.
+pub(super) fn version_in(transaction: &ReadTransaction) -> Result<u64, StoreError> {
+    Ok(found_version(transaction)?.unwrap_or_else(newest))
+}
+
+fn found_version(transaction: &ReadTransaction) -> Result<Option<u64>, StoreError> {
     let tables: Vec<_> = transaction.list_tables()?.collect();
     if tables.is_empty() {
         return Ok(None);
@@ -63,7 +71,12 @@ fn version(database: &Database) -> Result<Option<u64>, StoreError> {
     }
 }
 
-fn set_version(transaction: &WriteTransaction, version: u64) -> Result<(), StoreError> {
+/// The newest version that this gateway knows.
+pub(super) fn newest() -> u64 {
+    STEPS.len() as u64 + 1
+}
+
+pub(super) fn set_version(transaction: &WriteTransaction, version: u64) -> Result<(), StoreError> {
     transaction.open_table(tables::META)?.insert(SCHEMA, version)?;
     Ok(())
 }
@@ -121,9 +134,10 @@ mod tests {
         let database = database();
         migrate(&database, &[]).unwrap();
         let transaction = database.begin_write().unwrap();
-        for table in ["sessions", "agents"] {
+        for table in ["sessions", "agents", "runs", "approvals", "allowed", "spawns"] {
             transaction.delete_table(TableDefinition::<&str, &[u8]>::new(table)).unwrap();
         }
+        transaction.delete_table(TableDefinition::<u64, &[u8]>::new("messages")).unwrap();
         transaction.commit().unwrap();
         migrate(&database, STEPS).unwrap();
         tables::load(&database).unwrap();

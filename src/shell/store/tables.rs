@@ -11,31 +11,47 @@
 //! | `agents` | agent's name | `AgentStatus` as JSON |
 //! | `cron_jobs` | job id | `CronJob` as JSON |
 //! | `cron_runs` | job id, number | `CronRun` as JSON |
+//! | `runs` | run id | `RunRecord` as JSON |
+//! | `messages` | message id | `ChatMessage` as JSON |
+//! | `approvals` | approval id | `Approval` as JSON |
+//! | `allowed` | allowed id | `AllowedCommand` as JSON |
+//! | `spawns` | spawn id | `SpawnRecord` as JSON |
 //! | `probe` | name | filler; see `worker` |
 //!
 //! Owns no thread and no file: it is given a transaction. Called by `worker` and `database`.
 
 use std::sync::Arc;
 
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Database, Key, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition,
+    TableHandle, Value, WriteTransaction,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::backup::BackupError;
 use super::codec::{self, Decoder};
 use super::error::StoreError;
 use crate::base::ids::Cursor;
-use crate::hub::records::{AnswerKey, Change, DurableState};
+use crate::hub::records::{AnswerKey, Change, DeviceRecord, DurableState};
 use crate::protocol::log_entry::LogRecord;
 
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
 const DEVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("devices");
-const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("tokens");
+/// The table that a restore leaves out.
+pub(super) const TOKENS_NAME: &str = "tokens";
+const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new(TOKENS_NAME);
 const ANSWERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("answers");
 const SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sessions");
 const AGENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("agents");
 const CRON_JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("cron_jobs");
 const CRON_RUNS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("cron_runs");
+const RUNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("runs");
+const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
+const APPROVALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("approvals");
+const ALLOWED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("allowed");
+const SPAWNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("spawns");
 const PROBE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("probe");
 
 const CURSORS_RESERVED: &str = "cursors_reserved";
@@ -56,8 +72,13 @@ pub(super) fn add_sessions(transaction: &WriteTransaction) -> Result<(), StoreEr
     Ok(())
 }
 
-/// From schema version 2 to 3: what agents are put to work with.
+/// From schema version 2 to 3: agents at work.
 pub(super) fn add_work(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    transaction.open_table(RUNS)?;
+    transaction.open_table(MESSAGES)?;
+    transaction.open_table(APPROVALS)?;
+    transaction.open_table(ALLOWED)?;
+    transaction.open_table(SPAWNS)?;
     transaction.open_table(CRON_JOBS)?;
     transaction.open_table(CRON_RUNS)?;
     Ok(())
@@ -111,7 +132,103 @@ pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
             &transaction.open_table(CRON_RUNS)?,
             |(id, number): (&str, u64)| format!("{id} {number}"),
         )?,
+        runs: load_json("runs", &transaction.open_table(RUNS)?, |id| id.to_owned())?,
+        messages: load_json("messages", &transaction.open_table(MESSAGES)?, |id| id.to_string())?,
+        approvals: load_json("approvals", &transaction.open_table(APPROVALS)?, |id| id.to_owned())?,
+        allowed: load_json("allowed", &transaction.open_table(ALLOWED)?, |id| id.to_owned())?,
+        spawns: load_json("spawns", &transaction.open_table(SPAWNS)?, |id| id.to_owned())?,
     })
+}
+
+/// What [`each_record`] calls: table, key, value.
+pub(super) type Visit<'v> = &'v mut dyn FnMut(&str, &[u8], &[u8]) -> Result<(), BackupError>;
+
+/// Hands out every record of every table, but for what says nothing without this very database.
+pub(super) fn each_record(from: &ReadTransaction, visit: Visit<'_>) -> Result<(), BackupError> {
+    each(from, META, visit)?;
+    each(from, JOURNAL, visit)?;
+    each(from, DEVICES, visit)?;
+    each(from, TOKENS, visit)?;
+    each(from, ANSWERS, visit)?;
+    each(from, SESSIONS, visit)?;
+    each(from, AGENTS, visit)?;
+    each(from, RUNS, visit)?;
+    each(from, MESSAGES, visit)?;
+    each(from, APPROVALS, visit)?;
+    each(from, ALLOWED, visit)?;
+    each(from, SPAWNS, visit)
+}
+
+fn each<K: Key + 'static, V: Value + 'static>(
+    from: &ReadTransaction,
+    table: TableDefinition<'static, K, V>,
+    visit: Visit<'_>,
+) -> Result<(), BackupError> {
+    for entry in from.open_table(table)?.iter()? {
+        let (key, value) = entry?;
+        let (key, value) = (key.value(), value.value());
+        visit(table.name(), K::as_bytes(&key).as_ref(), V::as_bytes(&value).as_ref())?;
+    }
+    Ok(())
+}
+
+/// Puts back what [`each_record`] gave; `false` for a table that there is not. Panics, as the
+/// library does, over a key or value that is none of the table's: call it guarded.
+pub(super) fn put_record(
+    into: &WriteTransaction,
+    table: &str,
+    key: &[u8],
+    value: &[u8],
+) -> Result<bool, StoreError> {
+    match table {
+        "meta" => restore(into, META, key, value),
+        "journal" => restore(into, JOURNAL, key, value),
+        "devices" => restore(into, DEVICES, key, value),
+        TOKENS_NAME => restore(into, TOKENS, key, value),
+        "answers" => restore(into, ANSWERS, key, value),
+        "sessions" => restore(into, SESSIONS, key, value),
+        "agents" => restore(into, AGENTS, key, value),
+        "runs" => restore(into, RUNS, key, value),
+        "messages" => restore(into, MESSAGES, key, value),
+        "approvals" => restore(into, APPROVALS, key, value),
+        "allowed" => restore(into, ALLOWED, key, value),
+        "spawns" => restore(into, SPAWNS, key, value),
+        _ => return Ok(false),
+    }?;
+    Ok(true)
+}
+
+fn restore<K: Key + 'static, V: Value + 'static>(
+    into: &WriteTransaction,
+    table: TableDefinition<'static, K, V>,
+    key: &[u8],
+    value: &[u8],
+) -> Result<(), StoreError> {
+    into.open_table(table)?.insert(K::from_bytes(key), V::from_bytes(value))?;
+    Ok(())
+}
+
+/// Writes these devices, which are revoked, over what is there; returns how many were not so.
+pub(super) fn keep_revoked(
+    into: &WriteTransaction,
+    revoked: &[DeviceRecord],
+) -> Result<usize, StoreError> {
+    let mut devices = into.open_table(DEVICES)?;
+    let mut changed = 0;
+    for device in revoked {
+        let record = encode(device)?;
+        let found = devices.insert(device.id.as_str(), record.as_slice())?;
+        changed += usize::from(found.is_none_or(|found| found.value() != record));
+    }
+    Ok(changed)
+}
+
+/// Sees that no cursor below this one is used by later starts.
+pub(super) fn reserve_at_least(into: &WriteTransaction, cursor: Cursor) -> Result<(), StoreError> {
+    let mut meta = into.open_table(META)?;
+    let found = meta.get(CURSORS_RESERVED)?.map_or(0, |found| found.value());
+    meta.insert(CURSORS_RESERVED, found.max(cursor.0))?;
+    Ok(())
 }
 
 struct Tables<'t> {
@@ -124,6 +241,11 @@ struct Tables<'t> {
     agents: Table<'t, &'static str, &'static [u8]>,
     cron_jobs: Table<'t, &'static str, &'static [u8]>,
     cron_runs: Table<'t, (&'static str, u64), &'static [u8]>,
+    runs: Table<'t, &'static str, &'static [u8]>,
+    messages: Table<'t, u64, &'static [u8]>,
+    approvals: Table<'t, &'static str, &'static [u8]>,
+    allowed: Table<'t, &'static str, &'static [u8]>,
+    spawns: Table<'t, &'static str, &'static [u8]>,
     /// One buffer for all journal entries of a commit.
     bytes: Vec<u8>,
 }
@@ -140,6 +262,11 @@ impl<'t> Tables<'t> {
             agents: transaction.open_table(AGENTS)?,
             cron_jobs: transaction.open_table(CRON_JOBS)?,
             cron_runs: transaction.open_table(CRON_RUNS)?,
+            runs: transaction.open_table(RUNS)?,
+            messages: transaction.open_table(MESSAGES)?,
+            approvals: transaction.open_table(APPROVALS)?,
+            allowed: transaction.open_table(ALLOWED)?,
+            spawns: transaction.open_table(SPAWNS)?,
             bytes: Vec::new(),
         })
     }
@@ -177,16 +304,38 @@ impl<'t> Tables<'t> {
                 self.answers.remove(answer_key(key)?.as_str())?;
             }
             Change::PutSession(session) => {
-                self.sessions.insert(session.key.as_str(), encode(&**session)?.as_slice())?;
+                put(&mut self.sessions, session.key.as_str(), &**session)?
             }
             Change::DeleteSession(key) => {
                 self.sessions.remove(key.as_str())?;
             }
-            Change::PutAgent(agent) => {
-                self.agents.insert(agent.name.as_str(), encode(&**agent)?.as_slice())?;
-            }
+            Change::PutAgent(agent) => put(&mut self.agents, agent.name.as_str(), &**agent)?,
             Change::DeleteAgent(name) => {
                 self.agents.remove(name.as_str())?;
+            }
+            Change::PutRun(run) => put(&mut self.runs, run.id.as_str(), &**run)?,
+            Change::DeleteRun(id) => {
+                self.runs.remove(id.as_str())?;
+            }
+            Change::PutMessage(message) => {
+                self.messages.insert(message.id, encode(&**message)?.as_slice())?;
+            }
+            Change::DeleteMessage(id) => {
+                self.messages.remove(id)?;
+            }
+            Change::PutApproval(approval) => {
+                put(&mut self.approvals, approval.id.as_str(), &**approval)?
+            }
+            Change::DeleteApproval(id) => {
+                self.approvals.remove(id.as_str())?;
+            }
+            Change::PutAllowed(command) => put(&mut self.allowed, command.id.as_str(), &**command)?,
+            Change::DeleteAllowed(id) => {
+                self.allowed.remove(id.as_str())?;
+            }
+            Change::PutSpawn(spawn) => put(&mut self.spawns, spawn.id.as_str(), &**spawn)?,
+            Change::DeleteSpawn(id) => {
+                self.spawns.remove(id.as_str())?;
             }
             Change::PutCronJob(job) => {
                 self.cron_jobs.insert(job.id.as_str(), encode(&**job)?.as_slice())?;
@@ -240,7 +389,7 @@ fn load_journal(
     Ok(journal)
 }
 
-fn load_json<K: redb::Key + 'static, R: DeserializeOwned>(
+fn load_json<K: Key + 'static, R: DeserializeOwned>(
     name: &'static str,
     table: &impl ReadableTable<K, &'static [u8]>,
     show: impl Fn(K::SelfType<'_>) -> String,
@@ -254,6 +403,16 @@ fn load_json<K: redb::Key + 'static, R: DeserializeOwned>(
         records.push(record);
     }
     Ok(records)
+}
+
+/// Inserts or replaces a record.
+fn put(
+    table: &mut Table<'_, &'static str, &'static [u8]>,
+    key: &str,
+    record: &impl Serialize,
+) -> Result<(), StoreError> {
+    table.insert(key, encode(record)?.as_slice())?;
+    Ok(())
 }
 
 fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {

@@ -18,11 +18,11 @@
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, never, select};
-use redb::Database;
+use redb::{Database, ReadableDatabase};
 
 use super::database::{Opener, discard, guard};
 use super::error::StoreError;
-use super::{Commit, Durability, StoreReport, tables};
+use super::{Commit, Durability, Snapshot, SnapshotRequest, StoreReport, tables};
 use crate::base::ids::Ticket;
 use crate::base::limits::CRON_PAYLOAD_BYTES_MAX;
 use crate::base::limits::{
@@ -70,17 +70,35 @@ impl<R: Fn(StoreReport)> Worker<R> {
 
     /// Works until every sender of commits is gone and what they sent is done; then syncs and
     /// closes.
-    pub(super) fn run(mut self, commits: &Receiver<Commit>) {
+    pub(super) fn run(
+        mut self,
+        commits: &Receiver<Commit>,
+        mut snapshots: Receiver<SnapshotRequest>,
+    ) {
         loop {
             select! {
                 recv(commits) -> commit => match commit {
                     Ok(commit) => self.commit(commit, commits),
                     Err(_) => break,
                 },
+                recv(snapshots) -> request => match request {
+                    // Whoever asked may have stopped waiting.
+                    Ok(request) => drop(request.try_send(self.snapshot())),
+                    Err(_) => snapshots = never(),
+                },
                 recv(self.timer) -> _ => self.act(commits),
             }
         }
         self.finish();
+    }
+
+    /// What is committed now. Later commits do not change it.
+    fn snapshot(&self) -> Result<Snapshot, String> {
+        match &self.state {
+            State::Failed { error, .. } => Err(format!("the store has failed: {error}")),
+            State::Healthy(database) => guard(|| Ok(Snapshot::new(database.begin_read()?)))
+                .map_err(|error| error.to_string()),
+        }
     }
 
     fn commit(&mut self, commit: Commit, commits: &Receiver<Commit>) {
@@ -235,8 +253,9 @@ fn sync(database: &Database) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
-/// Whether even relaxed durability waits for the disk: a cursor must never be used twice, a
-/// revoked device must not come back, and no occurrence of a job may run twice.
+/// Whether even relaxed durability waits for the disk: a cursor must never be used twice, a revoked
+/// device or a withdrawn permission must not come back, no program may run that a crash would make
+/// us forget, and no occurrence of a job may run twice.
 fn needs_sync(change: &Change) -> bool {
     match change {
         Change::AppendLog(_)
@@ -247,7 +266,15 @@ fn needs_sync(change: &Change) -> bool {
         | Change::PutSession(_)
         | Change::DeleteSession(_)
         | Change::PutAgent(_)
-        | Change::DeleteAgent(_) => false,
+        | Change::DeleteAgent(_)
+        | Change::PutRun(_)
+        | Change::DeleteRun(_)
+        | Change::PutMessage(_)
+        | Change::DeleteMessage(_)
+        | Change::PutApproval(_)
+        | Change::DeleteApproval(_)
+        | Change::PutAllowed(_)
+        | Change::DeleteSpawn(_) => false,
         Change::ReserveCursors(_)
         | Change::PutDevice(_)
         | Change::DeleteDevice(_)
@@ -256,7 +283,10 @@ fn needs_sync(change: &Change) -> bool {
         | Change::PutCronJob(_)
         | Change::DeleteCronJob(_)
         | Change::PutCronRun(_)
-        | Change::DeleteCronRun(..) => true,
+        | Change::DeleteCronRun(..)
+        | Change::DeleteAllowed(_)
+        // No program runs that could be forgotten.
+        | Change::PutSpawn(_) => true,
     }
 }
 
@@ -268,6 +298,15 @@ fn size(change: &Change) -> usize {
         // Their texts have small bounds, and most are a few words.
         Change::PutSession(_) | Change::PutAgent(_) => 2 * FLAT,
         Change::PutCronJob(_) => CRON_PAYLOAD_BYTES_MAX,
+        Change::PutRun(run) => {
+            let text = run.end.as_ref().and_then(|end| end.text.as_ref());
+            text.map_or(0, |text| text.len()) + 2 * FLAT
+        }
+        Change::PutApproval(approval) => approval.command.bytes() + FLAT,
+        Change::PutAllowed(command) => command.bytes() + FLAT,
+        Change::PutMessage(message) => message.content.len() + FLAT,
+        // An error and a command may have some KiB, and seldom do.
+        Change::PutSpawn(_) => 4 * FLAT,
         Change::ReserveCursors(_)
         | Change::TrimJournal(_)
         | Change::DeleteLogs(..)
@@ -281,6 +320,11 @@ fn size(change: &Change) -> usize {
         | Change::DeleteAgent(_)
         | Change::DeleteCronJob(_)
         | Change::PutCronRun(_)
-        | Change::DeleteCronRun(..) => FLAT,
+        | Change::DeleteCronRun(..)
+        | Change::DeleteRun(_)
+        | Change::DeleteMessage(_)
+        | Change::DeleteApproval(_)
+        | Change::DeleteAllowed(_)
+        | Change::DeleteSpawn(_) => FLAT,
     }
 }

@@ -186,6 +186,11 @@ impl Client {
         (0..count).map(|_| self.event(name)["payload"].clone()).collect()
     }
 
+    /// All events that were heard and not asked for.
+    pub(crate) fn take_events(&mut self) -> Vec<Value> {
+        self.events.drain(..).collect()
+    }
+
     /// Drops the events that were heard and kept: for those who use [`Client::hear`] for long.
     pub(crate) fn forget_events(&mut self) {
         self.events.clear();

@@ -1,7 +1,7 @@
 //! Opening connections to a gateway: TCP, TLS, and the WebSocket upgrade with chosen headers.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,8 @@ pub(crate) struct Dial {
     path: String,
     headers: Vec<(&'static str, String)>,
     receive_buffer: Option<usize>,
+    /// Our own address.
+    from: Option<IpAddr>,
 }
 
 /// Where a gateway listens.
@@ -44,7 +46,8 @@ impl Dial {
     }
 
     fn to(target: Target, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { target, tls, path: "/".to_owned(), headers: Vec::new(), receive_buffer: None }
+        let path = "/".to_owned();
+        Self { target, tls, path, headers: Vec::new(), receive_buffer: None, from: None }
     }
 
     pub(crate) fn path(mut self, path: &str) -> Self {
@@ -64,6 +67,12 @@ impl Dial {
     /// Keeps the kernel's share of what the gateway sends small, for peers that do not read.
     pub(crate) fn receive_buffer(mut self, bytes: usize) -> Self {
         self.receive_buffer = Some(bytes);
+        self
+    }
+
+    /// Comes from this address of the machine: all of 127.0.0.0/8 is its own.
+    pub(crate) fn from(mut self, address: &str) -> Self {
+        self.from = Some(address.parse().unwrap());
         self
     }
 
@@ -109,6 +118,9 @@ impl Dial {
                 let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
                 if let Some(bytes) = self.receive_buffer {
                     socket.set_recv_buffer_size(bytes)?;
+                }
+                if let Some(from) = self.from {
+                    socket.bind(&SocketAddr::new(from, 0).into())?;
                 }
                 socket.connect_timeout(&(*address).into(), PATIENCE)?;
                 socket.set_tcp_nodelay(true)?;

@@ -59,6 +59,12 @@ impl Setup {
         self
     }
 
+    /// Sets a variable in the gateway's environment.
+    pub(crate) fn environment(mut self, name: &'static str, value: impl Into<PathBuf>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
     /// Starts the gateway and waits until it says that it listens.
     #[track_caller]
     pub(crate) fn start(self) -> Gateway {

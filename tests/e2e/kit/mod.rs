@@ -27,11 +27,12 @@ pub(crate) use connect::{Connect, Refusal};
 pub(crate) use device::Device;
 pub(crate) use dial::Dial;
 pub(crate) use gateway::{Gateway, SECRET, binary};
-pub(crate) use http::exchange;
+pub(crate) use http::{Answer, exchange};
 pub(crate) use process::Usage;
 pub(crate) use rng::Rng;
 pub(crate) use shim::FsyncShim;
 pub(crate) use temp_dir::TempDir;
+pub(crate) use tls::TestTls;
 
 /// How long anything that should happen "at once" may take on a busy machine with two cores.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

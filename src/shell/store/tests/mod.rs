@@ -1,5 +1,6 @@
 //! The store over files, over a disk that fails, and under `kill -9`.
 
+mod backup;
 mod crash;
 mod disk;
 mod faults;

@@ -1,0 +1,110 @@
+//! The requests that peers send, as text: they pass the parser, as on a connection's thread.
+
+use super::super::bytes::Bytes;
+use super::world::World;
+
+/// Every method with parameters. What begins with `$` is filled in from the input, see `fill`.
+pub(crate) const TABLE: [(&str, &str); 36] = [
+    ("status", "{}"),
+    ("system-presence", "{}"),
+    ("logs.tail", r#"{"cursor":$small,"limit":5}"#),
+    ("logs.tail", r#"{"level":"warn","session":$key,"maxBytes":100}"#),
+    (
+        "logs.append",
+        r#"{"entries":[{"level":$level,"message":$text,"session":$key}],"idempotencyKey":$once}"#,
+    ),
+    (
+        "logs.append",
+        r#"{"entries":[{"level":"info","message":$long},{"level":"warn","message":$text}]}"#,
+    ),
+    (
+        "session.update",
+        r#"{"key":$key,"totalTokens":$count,"label":$text,"active":$bool,"cost":$cost,"idempotencyKey":$once}"#,
+    ),
+    (
+        "session.update",
+        r#"{"key":$key,"inputTokens":$count,"outputTokens":$count,"messageCount":$small,"model":$text}"#,
+    ),
+    (
+        "session.usage",
+        r#"{"key":$key,"inputTokens":$count,"outputTokens":$count,"cost":$cost,"idempotencyKey":$once}"#,
+    ),
+    ("session.usage", r#"{"key":$key,"inputTokens":1,"outputTokens":2,"messages":1}"#),
+    ("agent.status", r#"{"name":$name,"status":"busy","id":$small,"idempotencyKey":$once}"#),
+    ("agent.status", r#"{"name":$name,"status":$text,"last_activity":$text}"#),
+    (
+        "events.publish",
+        r#"{"event":"notification","payload":{"title":$text},"idempotencyKey":$once}"#,
+    ),
+    ("sessions.list", r#"{"limit":3}"#),
+    ("sessions.list", r#"{"agent":$name,"activeWithinMs":$count}"#),
+    ("sessions.get", r#"{"key":$key}"#),
+    ("sessions.usage", "{}"),
+    ("sessions.patch", r#"{"key":$key,"label":$text,"thinking":"high"}"#),
+    ("sessions.reset", r#"{"key":$key}"#),
+    ("sessions.delete", r#"{"key":$key}"#),
+    ("logs.subscribe", r#"{"level":$level,"session":$key}"#),
+    ("logs.subscribe", "{}"),
+    ("agents.list", "{}"),
+    ("node.list", "{}"),
+    ("config.get", "{}"),
+    ("last-heartbeat", "{}"),
+    ("device.pair.list", "{}"),
+    ("device.pair.approve", r#"{"requestId":$pairing}"#),
+    ("device.pair.approve", r#"{"requestId":$pairing}"#),
+    ("device.pair.reject", r#"{"requestId":$pairing}"#),
+    ("device.pair.remove", r#"{"deviceId":$device}"#),
+    ("device.token.rotate", r#"{"deviceId":$device}"#),
+    ("device.token.revoke", r#"{"deviceId":$device}"#),
+    ("device.pair.forget", r#"{"deviceId":$device}"#),
+    ("device.pair.code", "{}"),
+    ("auth.rateLimit.clear", "{}"),
+];
+
+const KEYS: [&str; 5] = ["a1:chat", "agent:a2:main", "a1:x", "b:1", "lonely"];
+const COUNTS: [&str; 6] =
+    ["0", "1", "1000", "9007199254740991", "9007199254740990", "4503599627370496"];
+
+/// A request's method and parameters.
+pub(super) fn read(world: &World, bytes: &mut Bytes<'_>) -> (&'static str, String) {
+    let (method, params) = bytes.pick(&TABLE);
+    (method, fill(params, |name| value(name, world, bytes)))
+}
+
+/// Puts a value where each `$name` stands.
+pub(crate) fn fill(params: &str, mut value: impl FnMut(&str) -> String) -> String {
+    let mut filled = String::new();
+    let mut rest = params;
+    while let Some((before, after)) = rest.split_once('$') {
+        let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let (name, after) = after.split_at(end);
+        filled.push_str(before);
+        filled.push_str(&value(name));
+        rest = after;
+    }
+    filled + rest
+}
+
+fn value(name: &str, world: &World, bytes: &mut Bytes<'_>) -> String {
+    match name {
+        "key" => quoted(bytes.pick(&KEYS)),
+        "name" => quoted(bytes.pick(&["a1", "a2", "b"])),
+        "device" => quoted(bytes.pick(&super::steps::DEVICES)),
+        "pairing" => quoted(world.pairing(bytes)),
+        "level" => quoted(bytes.pick(&["debug", "info", "warn", "error"])),
+        "text" => quoted(bytes.pick(&["", "x", "\u{e9}", "some words"])),
+        "long" => quoted(&"long ".repeat(bytes.below(200))),
+        "once" => match bytes.below(4) {
+            0 => "null".to_owned(),
+            number => quoted(&format!("once-{number}")),
+        },
+        "count" => bytes.pick(&COUNTS).to_owned(),
+        "cost" => bytes.pick(&["0", "0.1", "1e-9", "1000000000"]).to_owned(),
+        "bool" => bytes.pick(&["true", "false"]).to_owned(),
+        _ => (1 + bytes.below(9)).to_string(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a text is JSON")
+}
