@@ -3,12 +3,13 @@
 mod clocks;
 mod jobs;
 mod misses;
+mod running;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::Expect;
-use openclaw_gateway::base::ids::JobId;
+use openclaw_gateway::base::ids::{AgentName, JobId};
 use openclaw_gateway::hub::input::Input;
 use openclaw_gateway::hub::policy::Policy;
 use openclaw_gateway::protocol::cron::{CronList, CronPayload, CronRequest, JobPatch, NewJob};
