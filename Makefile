@@ -14,7 +14,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SKIPPED := $(TARGET_DIR)/skipped-tests.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fmt clippy conformance conformance-quick interop fuzz deny install clean skipped bench bench-quick bench-check
+.PHONY: help run build test check fmt clippy conformance conformance-quick interop fuzz deny install clean skipped bench bench-quick bench-check cron-oracle cron-oracle-quick
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,12 +25,13 @@ run: ## Build and start on 127.0.0.1:8080 with its state in ./state; ARGS="…" 
 build: ## Build the release binary, target/release/openclaw-gateway
 	$(CARGO) build --release --locked
 
-test: ## Everything that guards a change: fmt, clippy, all tests, quick conformance, interop
+test: ## Everything that guards a change: fmt, clippy, all tests, quick conformance, interop, cron
 	@mkdir -p $(TARGET_DIR) && rm -f $(SKIPPED)
 	$(MAKE) check
 	$(MAKE) conformance-quick
 	$(MAKE) interop
 	$(MAKE) bench-check
+	$(MAKE) cron-oracle-quick
 	@$(MAKE) --no-print-directory skipped
 
 check: fmt clippy ## fmt, clippy and all tests, without what needs other people's programs
@@ -50,6 +51,12 @@ conformance-quick: ## The short Autobahn sections, as `make test` runs them
 
 interop: ## Clients from npm and PyPI that nobody here wrote, against the real binary
 	tests/interop/run.sh
+
+cron-oracle: ## Fifty schedules over a year, in all time zones, against PyPI's croniter (a minute)
+	tests/oracle/cron.sh full
+
+cron-oracle-quick: ## The days on which clocks change, and month ends, as `make test` runs it
+	tests/oracle/cron.sh quick
 
 fuzz: ## Fuzz each target in fuzz/ for FUZZ_SECONDS=600, FUZZ_JOBS=1 side by side (an hour)
 	fuzz/run.sh

@@ -68,6 +68,10 @@ text_id!(
     RunId
 );
 text_id!(
+    /// A job of the schedule, `job-` and 16 hex digits.
+    JobId
+);
+text_id!(
     /// A request for approval: chosen by who asks, else `ap-` and 32 hex digits.
     ApprovalId
 );

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+mod cron;
 mod talk;
 
+pub use self::cron::*;
 pub use self::talk::*;
 
 /// Requests of one connection that wait for the hub or the store. The next one waits in its

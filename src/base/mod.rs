@@ -5,6 +5,7 @@
 pub mod close_reason;
 pub mod ids;
 pub mod limits;
+pub mod nearest;
 pub mod pairing_code;
 pub mod secret;
 pub mod time;

@@ -403,7 +403,8 @@ impl Hub {
     /// The parts of the product page that are on, in its order.
     fn features(&self) -> Vec<&'static str> {
         let spawn = self.policy.spawn.enabled.then_some("spawn");
-        spawn.into_iter().chain(["logs"]).collect()
+        let cron = self.cron.is_enabled().then_some("cron");
+        spawn.into_iter().chain(cron).chain(["logs"]).collect()
     }
 
     /// Refuses a `connect`, and reports it unless its address has been reported just now.

@@ -17,17 +17,19 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::base::ids::{
-    AgentName, AllowedId, ApprovalId, ConnId, Cursor, DeviceId, RequestId, RunId, SessionKey,
-    SpawnId, Ticket,
+    AgentName, AllowedId, ApprovalId, ConnId, Cursor, DeviceId, JobId, RequestId, RunId,
+    SessionKey, SpawnId, Ticket,
 };
 use crate::hub::admission::Admission;
 use crate::hub::agents::Agents;
+use crate::hub::cron::CronWaiter;
 use crate::hub::marks::Marks;
 use crate::hub::records::{AnswerKey, AnswerRecord, Change, DeviceRecord, TokenRecord};
 use crate::hub::sessions::Sessions;
 use crate::hub::spawns::table::Spawns;
 use crate::hub::touched::Touched;
 use crate::protocol::agent_status::AgentStatus;
+use crate::protocol::cron::{CronJob, CronRun};
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::reply::Reply;
 use crate::protocol::session::Session;
@@ -50,6 +52,8 @@ pub(super) enum Waiter {
     Answer(AnswerKey),
     /// A `connect`.
     Admission(Box<Admission>),
+    /// A job that changed, or a run that begins.
+    Cron(Box<CronWaiter>),
     /// A run that starts: its agent is asked, and who asked is answered.
     Run(RunId),
     /// A run that has ended: everyone who waits for it is answered.
@@ -74,6 +78,8 @@ pub(super) struct Batch {
     pub(super) trims: bool,
     pub(super) devices: BTreeSet<DeviceId>,
     pub(super) tokens: BTreeSet<[u8; 32]>,
+    /// The jobs whose records are among the changes.
+    pub(super) jobs: BTreeSet<JobId>,
     /// The sessions and agents that are written as they are when the commit starts.
     pub(super) touched: Touched,
     /// The runs and messages that are written as they are when the commit starts.
@@ -187,6 +193,32 @@ impl Commits {
 
     pub(super) fn put_answer(&mut self, record: AnswerRecord) {
         self.push(Change::PutAnswer(Box::new(record)), RECORD_BYTES);
+    }
+
+    pub(super) fn put_cron_job(&mut self, job: CronJob) {
+        self.gathering.jobs.insert(job.id.clone());
+        self.push(Change::PutCronJob(Box::new(job)), RECORD_BYTES);
+    }
+
+    pub(super) fn put_cron_run(&mut self, run: &Arc<CronRun>) {
+        self.gathering.jobs.insert(run.job.clone());
+        self.push(Change::PutCronRun(Arc::clone(run)), RECORD_BYTES);
+    }
+
+    pub(super) fn delete_cron_job(&mut self, id: &JobId) {
+        self.gathering.jobs.insert(id.clone());
+        self.push(Change::DeleteCronJob(id.clone()), 0);
+    }
+
+    /// Also while the store takes no writes: then it goes along later.
+    pub(super) fn delete_cron_run(&mut self, id: &JobId, number: u64) {
+        let change = Change::DeleteCronRun(id.clone(), number);
+        if self.healthy {
+            self.gathering.jobs.insert(id.clone());
+            self.push(change, 0);
+        } else {
+            self.unwanted.push(change);
+        }
     }
 
     /// A session changes, from what it was.

@@ -44,6 +44,7 @@ impl Hub {
                         self.respond(conn, id, reply, effects);
                     }
                 }
+                Waiter::Cron(waiter) => self.cron_stored(now, *waiter, effects),
                 Waiter::SpawnQueued(id) => self.spawn_queued(&id, effects),
                 Waiter::SpawnHeld(id) => self.spawn_held(&id, effects),
                 Waiter::Admission(admission) if self.is_unstored(&admission) => {
@@ -88,7 +89,7 @@ impl Hub {
         self.journal.reservation_failed();
         let waiters: Vec<Waiter> =
             batches.into_iter().flat_map(|batch| self.take_back(batch)).collect();
-        let mut admissions = Vec::new();
+        let (mut admissions, mut crons) = (Vec::new(), Vec::new());
         for waiter in waiters {
             match waiter {
                 Waiter::Report { conn, id, .. } => {
@@ -107,10 +108,14 @@ impl Hub {
                     self.spawn_not_stored(now, &id, effects);
                 }
                 Waiter::Admission(admission) => admissions.push(admission),
+                Waiter::Cron(waiter) => crons.push(waiter),
                 Waiter::Run(id) => self.run_not_stored(now, &id, effects),
                 // What has happened stays true; it is written later.
                 Waiter::RunEnd(id) => self.run_told(&id, effects),
             }
+        }
+        for waiter in crons.into_iter().rev() {
+            self.cron_failed(*waiter, effects);
         }
         // The last registration first, so that each gives back what it found.
         for admission in admissions.iter_mut().rev() {
@@ -190,6 +195,7 @@ impl Hub {
         for token in batch.tokens {
             self.tokens.mark_unsaved(token);
         }
+        self.cron_unsaved(batch.jobs);
         batch.waiters
     }
 
@@ -221,6 +227,7 @@ impl Hub {
             }
         }
         self.save_devices();
+        self.cron_recovered();
     }
 
     /// Writes what has happened to spawns meanwhile.

@@ -44,6 +44,7 @@ impl Hub {
             (self.sessions.len() <= limits.sessions_max.max(1), "the sessions are bounded"),
             (self.sessions.is_consistent(), "the order and the sums are those of the sessions"),
             (self.agents.is_consistent(), "the agents are bounded, each with its own number"),
+            (self.cron.is_consistent(), "the jobs are bounded, and each has its place"),
             (self.runs.is_consistent(), "the runs are bounded and counted, open ones have no end"),
             (self.approvals.is_consistent(), "the approvals are bounded, open ones have who asked"),
             (self.history.is_consistent(), "the history is bounded, per session and in all"),

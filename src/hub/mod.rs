@@ -4,7 +4,7 @@
 //! `shell::hub_thread` alone, which performs the effects. The parts, by what happens to a peer:
 //! `admission` (with `credentials`, `registration`, `rate_limit`, `tokens`, `devices`, `pairing`)
 //! lets it in; `clients`, `presence`, `heartbeat` and `tick` look after it; `verbs` answer it, with
-//! `journal`, `sessions`, `agents`, `reports` and `answers`; `commits`, `touched` and `durability`
+//! `journal`, `sessions`, `agents`, `reports` and `answers`; `cron` runs jobs; `commits`, `touched` and `durability`
 //! make things last; `spawns` starts programs and follows them to their end; `stopping` ends it all.
 
 // A new variant of one of our enums has to be considered everywhere.
@@ -25,6 +25,7 @@ mod approvals;
 mod clients;
 mod commits;
 mod credentials;
+mod cron;
 mod device_admin;
 mod devices;
 mod durability;
@@ -62,6 +63,7 @@ use crate::hub::answers::Answers;
 use crate::hub::approvals::Approvals;
 use crate::hub::clients::Clients;
 use crate::hub::commits::Commits;
+use crate::hub::cron::Cron;
 use crate::hub::devices::Devices;
 use crate::hub::effect::{Diagnostic, DiagnosticValue, Effect};
 use crate::hub::entropy::Entropy;
@@ -117,6 +119,7 @@ pub struct Hub {
     interrupted: Vec<RunEnded>,
     commits: Commits,
     doubtful: Doubtful,
+    cron: Cron,
     presence: Presence,
     heartbeats: Heartbeats,
     ticks: Ticks,
@@ -157,10 +160,13 @@ impl Hub {
         for id in spawns.load(state.spawns) {
             commits.lazily(Change::DeleteSpawn(id));
         }
+        let (jobs, entries) = (state.cron_jobs, state.cron_runs);
+        let cron = Cron::new(policy.cron.clone(), jobs, entries, now, &mut commits);
         Self {
             sessions,
             agents,
             spawns,
+            cron,
             pairings: Pairings::new(policy.auth.pairing_code, now.at),
             limiter: RateLimiter::new(policy.auth.rate_limit),
             heartbeats: Heartbeats::new(policy.heartbeat),
@@ -215,6 +221,7 @@ impl Hub {
             Input::Tick => {}
         }
         self.expire(now, effects);
+        self.run_due_jobs(now, effects);
         self.dispatch_commit(effects);
         self.advance_stop(now.at, effects);
     }
@@ -239,6 +246,7 @@ impl Hub {
             Request::LogsAppend(append) => self.logs_append(now, from(), append, effects),
             Request::Spawn(ask) => self.spawn_request(now, conn, id, *ask, effects),
             Request::Devices(ask) => self.device_request(now, conn, id, ask, effects),
+            Request::Cron(ask) => self.cron_request(now, conn, id, ask, effects),
             Request::SessionUpdate(update) => self.session_update(now, from(), *update, effects),
             Request::SessionUsage(usage) => self.session_usage(now, from(), *usage, effects),
             Request::AgentStatus(report) => self.agent_status(now, from(), report, effects),
@@ -288,6 +296,8 @@ impl Hub {
             self.runs.deadline(),
             self.approvals.deadline(),
             self.spawns.deadline(),
+            // While it stops, nothing is started any more.
+            self.cron.deadline().filter(|_| self.stopping.is_none()),
             self.stop_deadline(),
         ]
         .into_iter()

@@ -11,6 +11,7 @@ use crate::base::limits::{
     SPAWNS_QUEUED_DEFAULT,
 };
 use crate::base::secret::SecretHash;
+use crate::protocol::schedule::Zone;
 use crate::protocol::scope::ScopeSet;
 
 /// All of it.
@@ -22,6 +23,8 @@ pub struct Policy {
     pub auth: AuthPolicy,
     /// `[gateway.heartbeat]`
     pub heartbeat: HeartbeatPolicy,
+    /// `[gateway.cron]`
+    pub cron: CronPolicy,
     /// `[gateway.limits]`, as far as the hub enforces it.
     pub limits: HubLimits,
     /// `[gateway.spawn]` and `[gateway.agents]`
@@ -136,6 +139,19 @@ pub struct HeartbeatPolicy {
     pub interval: Duration,
     /// Unanswered pings in a row that end the connection.
     pub missed_max: u32,
+}
+
+/// `[gateway.cron]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CronPolicy {
+    /// `enabled`
+    pub enabled: bool,
+    /// `maxJobs`
+    pub jobs_max: usize,
+    /// `maxConcurrentRuns`
+    pub concurrent_max: usize,
+    /// `timezone`, of jobs that name none.
+    pub zone: Zone,
 }
 
 /// `[gateway.limits]`, as far as the hub enforces it.

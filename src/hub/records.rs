@@ -6,13 +6,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::{
-    AgentName, AllowedId, ApprovalId, Cursor, DeviceId, RequestId, RunId, SessionKey, SpawnId,
-    UserName,
+    AgentName, AllowedId, ApprovalId, Cursor, DeviceId, JobId, RequestId, RunId, SessionKey,
+    SpawnId, UserName,
 };
 use crate::hub::child::ChildMarks;
 use crate::hub::runs::record::RunRecord;
 use crate::protocol::agent_status::AgentStatus;
 use crate::protocol::approvals::{AllowedCommand, Approval};
+use crate::protocol::cron::{CronJob, CronRun};
 use crate::protocol::device::PublicKey;
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::run::ChatMessage;
@@ -52,6 +53,14 @@ pub enum Change {
     PutAgent(Arc<AgentStatus>),
     /// Forget an agent's status.
     DeleteAgent(AgentName),
+    /// Insert or replace a job, by its id.
+    PutCronJob(Box<CronJob>),
+    /// Forget a job and its runs.
+    DeleteCronJob(JobId),
+    /// Insert or replace a run, by its job and number.
+    PutCronRun(Arc<CronRun>),
+    /// Forget a run.
+    DeleteCronRun(JobId, u64),
     /// Insert or replace a run, by its id.
     PutRun(Arc<RunRecord>),
     /// Forget a run.
@@ -208,9 +217,9 @@ pub enum SpawnOrigin {
     /// An occurrence of a job.
     Cron {
         /// The job's id.
-        job: Arc<str>,
-        /// When it was due, Unix milliseconds.
-        due_ms: u64,
+        job: JobId,
+        /// Which of its runs.
+        number: u64,
     },
 }
 
@@ -251,6 +260,10 @@ pub struct DurableState {
     pub sessions: Vec<Arc<Session>>,
     /// What agents said about themselves last.
     pub agents: Vec<Arc<AgentStatus>>,
+    /// The jobs.
+    pub cron_jobs: Vec<CronJob>,
+    /// The jobs' runs.
+    pub cron_runs: Vec<CronRun>,
     /// The runs, open ones and ended ones.
     pub runs: Vec<Arc<RunRecord>>,
     /// The messages of all histories.

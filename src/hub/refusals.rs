@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::base::close_reason::CloseReason;
+use crate::base::ids::JobId;
 use crate::base::ids::SessionKey;
 use crate::base::limits::{ECHO_CHARS_MAX, STORE_RETRY_AFTER};
 use crate::base::time::millis;
@@ -31,6 +32,12 @@ pub(super) fn not_stored() -> ProtocolError {
         "not stored: the gateway's store takes no writes right now",
     )
     .retry_after(millis(STORE_RETRY_AFTER))
+}
+
+/// What a request about a job is refused with that there is not.
+pub(super) fn no_such_job(id: &JobId) -> ProtocolError {
+    let id = echo(id.as_str(), ECHO_CHARS_MAX);
+    ProtocolError::new(ErrorCode::NotFound, format!("no such job: {id}"))
 }
 
 /// What a decision about a device is answered with while the store fails: it holds all the same.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::base::ids::Cursor;
 use crate::protocol::agent_status::AgentStatus;
 use crate::protocol::approvals::Approval;
+use crate::protocol::cron::CronNews;
 use crate::protocol::json::{ObjectWriter, push_array, push_u64};
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::run::{AgentRequest, ChatMessage, ChatUpdate, RunProgress};
@@ -46,6 +47,8 @@ pub enum Event {
     PairResolved(serde_json::Value),
     /// `agent.status`
     AgentStatus(Arc<AgentStatus>),
+    /// `cron`
+    Cron(Box<CronNews>),
     /// `agent.request`, to the agent's connection.
     AgentRequest(Box<AgentRequest>),
     /// `chat`
@@ -211,7 +214,7 @@ impl View {
 }
 
 /// The names of all events, for `features.events`.
-pub const EVENT_NAMES: [&str; 21] = [
+pub const EVENT_NAMES: [&str; 22] = [
     "connect.challenge",
     "log",
     "tick",
@@ -221,6 +224,7 @@ pub const EVENT_NAMES: [&str; 21] = [
     "device.pair.requested",
     "device.pair.resolved",
     "agent.status",
+    "cron",
     "agent.request",
     "chat",
     "chat.message",
@@ -247,6 +251,7 @@ impl Event {
             Self::PairRequested(_) => "device.pair.requested",
             Self::PairResolved(_) => "device.pair.resolved",
             Self::AgentStatus(_) => "agent.status",
+            Self::Cron(_) => "cron",
             Self::AgentRequest(_) => "agent.request",
             Self::Chat(_) => "chat",
             Self::ChatMessage(_) => "chat.message",
@@ -266,6 +271,7 @@ impl Event {
             | Self::Presence { .. }
             | Self::LogGap(_)
             | Self::AgentStatus(_)
+            | Self::Cron(_)
             | Self::Chat(_)
             | Self::ChatMessage(_)
             | Self::RunProgress(_)
@@ -289,6 +295,7 @@ impl Event {
             | Self::PairRequested(_)
             | Self::PairResolved(_)
             | Self::AgentStatus(_)
+            | Self::Cron(_)
             | Self::AgentRequest(_)
             | Self::Chat(_)
             | Self::ChatMessage(_)
@@ -308,6 +315,7 @@ impl Event {
             | Self::PairRequested(_)
             | Self::PairResolved(_)
             | Self::AgentStatus(_)
+            | Self::Cron(_)
             | Self::Chat(_)
             | Self::ChatMessage(_)
             | Self::RunProgress(_)
@@ -362,6 +370,7 @@ impl Event {
                 out.extend_from_slice(payload.to_string().as_bytes());
             }
             Self::AgentStatus(status) => status.write(out),
+            Self::Cron(news) => news.write(out),
             Self::AgentRequest(request) => request.write(out),
             Self::Chat(update) => update.write(out),
             Self::ChatMessage(message) => message.write(out),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::base::ids::{Cursor, SessionKey};
 use crate::protocol::agent_status::AgentLine;
 use crate::protocol::approvals::ApprovalReply;
+use crate::protocol::cron::CronReply;
 use crate::protocol::devices::DeviceReply;
 use crate::protocol::event::{PresenceEntry, push_presence};
 use crate::protocol::frame::{write_ok, write_success};
@@ -38,6 +39,8 @@ pub enum Reply {
     Presence(Arc<[PresenceEntry]>),
     /// `device.pair.*`, `device.token.*`, `auth.rateLimit.clear`
     Devices(Box<DeviceReply>),
+    /// `cron.*`
+    Cron(Box<CronReply>),
     /// `sessions.list`
     SessionsList(SessionsPage),
     /// `sessions.get`
@@ -184,6 +187,7 @@ pub fn write_reply(out: &mut Vec<u8>, id: &str, reply: &Reply) {
         Reply::Approvals(reply) => reply.write(out, id),
         Reply::Spawn(reply) => write_success(out, id, |out| reply.write(out)),
         Reply::Devices(reply) => write_success(out, id, |out| reply.write(out)),
+        Reply::Cron(reply) => write_object(out, id, |body| reply.write(body)),
         Reply::SessionsList(page) => write_object(out, id, |body| write_sessions(body, page)),
         Reply::SessionsGet { session, now_ms } => write_object(out, id, |body| {
             session.write_whole(body.key("session"), *now_ms);

@@ -12,6 +12,7 @@ use crate::base::ids::{AgentName, Cursor, SessionKey};
 use crate::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use crate::protocol::approvals::ApprovalRequest;
 use crate::protocol::cost::Cost;
+use crate::protocol::cron::CronRequest;
 use crate::protocol::devices::DeviceRequest;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::event::PublishedKind;
@@ -21,7 +22,7 @@ use crate::protocol::hello::Grant;
 use crate::protocol::log_entry::{Level, LogDraft};
 use crate::protocol::methods::spawn::SpawnMethod;
 use crate::protocol::methods::{
-    Method, agent_status, approvals, devices, events_publish, logs_append, logs_subscribe,
+    Method, agent_status, approvals, cron, devices, events_publish, logs_append, logs_subscribe,
     logs_tail, runs, session_key, session_reports, sessions, spawn,
 };
 use crate::protocol::run_calls::RunRequest;
@@ -41,6 +42,8 @@ pub enum Request {
     LogsAppend(LogsAppend),
     /// `device.pair.*`, `device.token.*`, `auth.rateLimit.clear`
     Devices(DeviceRequest),
+    /// `cron.*`
+    Cron(CronRequest),
     /// `logs.subscribe`: receive these entries alone; `None` is everything again.
     LogsSubscribe(Option<LogFilter>),
     /// `session.update`
@@ -349,6 +352,9 @@ impl Called<'_> {
         let request = match method {
             Method::Devices(method) => {
                 Request::Devices(devices::read(method, &self.members(&devices::PARAMS)?)?)
+            }
+            Method::Cron(method) => {
+                Request::Cron(cron::read(method, &self.members(&cron::PARAMS)?, self.now_unix_ms)?)
             }
             Method::Runs(call) => {
                 let request = runs::read(call, &self.members(&runs::PARAMS)?, self.json)?;

@@ -286,6 +286,7 @@ fn class_of(event: &Event) -> Class {
         Event::PairRequested(_)
         | Event::PairResolved(_)
         | Event::AgentStatus(_)
+        | Event::Cron(_)
         | Event::Chat(_)
         | Event::ChatMessage(_)
         | Event::RunProgress(_)

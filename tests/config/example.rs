@@ -50,6 +50,7 @@ fn every_key_is_in_the_example() {
         ("gateway.auth.rateLimit", "[gateway.auth.rateLimit]"),
         ("gateway.approvals", "[gateway.approvals]"),
         ("gateway.heartbeat", "[gateway.heartbeat]"),
+        ("gateway.cron", "[gateway.cron]"),
         ("gateway.limits", "[gateway.limits]"),
         ("gateway.spawn", "[gateway.spawn]"),
         ("gateway.agents.agent1", "[gateway.agents.agent1]"),

@@ -242,6 +242,10 @@ fn every_limit_on_the_page_is_the_one_that_holds() {
         ),
         ("devices in one `device.pair.list`", limits::DEVICES_LISTED_MAX.to_string()),
         ("connections over the control socket", limits::CONTROL_CONNECTIONS_MAX.to_string()),
+        ("cron expression", bytes(limits::CRON_EXPRESSION_BYTES_MAX)),
+        ("name of a job", bytes(limits::CRON_NAME_BYTES_MAX)),
+        ("payload of a job", bytes(limits::CRON_PAYLOAD_BYTES_MAX)),
+        ("entries in the history of a job", limits::CRON_RUNS_PER_JOB_MAX.to_string()),
         ("error message", bytes(limits::ERROR_MESSAGE_BYTES_MAX)),
     ] {
         assert_row(&[limit, &value]);

@@ -12,6 +12,8 @@
 )]
 
 mod connect_params;
+mod cron_requests;
+mod cron_samples;
 mod device_proof;
 mod device_requests;
 mod device_samples;

@@ -18,6 +18,7 @@ use openclaw_gateway::protocol::scope::{Role, ScopeSet};
 use openclaw_gateway::protocol::session::{Session, SessionRows, SessionTotals};
 use serde_json::{Value, json};
 
+use crate::cron_samples::{cron_event, cron_replies};
 use crate::device_samples::device_replies;
 use crate::run_samples::{run_events, run_replies};
 use crate::spawn_samples::{spawn_events, spawn_replies};
@@ -156,7 +157,7 @@ pub(crate) fn hello() -> Hello {
             issued_at_ms: NOW,
             expires_at_ms: NOW + 86_400_000,
         }),
-        features: vec!["spawn", "logs"],
+        features: vec!["spawn", "cron", "logs"],
         presence: presence(),
         presence_version: 2,
         health_version: 1,
@@ -190,6 +191,7 @@ pub(crate) fn events() -> Vec<Event> {
             "requestId": "pair-1", "deviceId": DEVICE, "decision": "approved", "ts": NOW,
         })),
         Event::AgentStatus(Arc::new(agent_status("agent1", 7))),
+        cron_event(),
         spawn_events().swap_remove(0),
         spawn_events().swap_remove(1),
         published(
@@ -290,6 +292,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
     ]
     .into_iter()
     .chain(device_replies())
+    .chain(cron_replies())
     .chain(run_replies())
     .chain(spawn_replies())
     .collect()

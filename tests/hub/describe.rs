@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use openclaw_gateway::hub::effect::{Diagnostic, DiagnosticValue};
 use openclaw_gateway::hub::records::Change;
 use openclaw_gateway::protocol::agent_status::AgentLine;
+use openclaw_gateway::protocol::cron::{CronJob, CronNews, CronReply, CronRun};
 use openclaw_gateway::protocol::devices::DeviceReply;
 use openclaw_gateway::protocol::reply::Reply;
 use openclaw_gateway::protocol::session::Session;
@@ -72,9 +73,92 @@ pub(crate) fn describe_reply(reply: &Reply) -> String {
         Reply::ModelsList => "no models".to_owned(),
         Reply::LastHeartbeat(ts) => format!("last heartbeat {ts:?}"),
         Reply::Devices(reply) => describe_device_reply(reply),
+        Reply::Cron(reply) => describe_cron_reply(reply),
         Reply::Runs(reply) => describe_run_reply(reply),
         Reply::Approvals(reply) => describe_approval_reply(reply),
         Reply::Spawn(reply) => describe_spawn_reply(reply),
+    }
+}
+
+fn describe_cron_reply(reply: &CronReply) -> String {
+    match reply {
+        CronReply::List { jobs, total, .. } => {
+            let jobs: Vec<_> = jobs.iter().map(|job| describe_job(job)).collect();
+            format!("jobs [{}] of {total}", jobs.join(", "))
+        }
+        CronReply::Status(status) => {
+            format!("cron {} jobs, {} running", status.jobs, status.running)
+        }
+        CronReply::Runs(runs) => {
+            let runs: Vec<_> = runs.iter().map(|run| describe_run(run)).collect();
+            format!("runs [{}]", runs.join(", "))
+        }
+        CronReply::Job(job) => format!("job {}", describe_job(job)),
+        CronReply::Removed(_, removed) => format!("removed: {removed}"),
+        CronReply::Started(_, number) => format!("started {number}"),
+        CronReply::NotStarted(_, reason) => format!("not started: {reason}"),
+    }
+}
+
+/// A job by its name and how it stands.
+pub(crate) fn describe_job(job: &CronJob) -> String {
+    let state = &job.state;
+    let mut text = format!("{}{}", if job.enabled { "" } else { "-" }, job.name);
+    if let Some(status) = state.last_status {
+        write!(text, " {}", status.as_str()).unwrap();
+    }
+    if state.consecutive_errors > 0 {
+        write!(text, " {} errors", state.consecutive_errors).unwrap();
+    }
+    match state.next_run_at_ms {
+        Some(at_ms) => write!(text, " next {}", at(at_ms)).unwrap(),
+        None => text.push_str(" never"),
+    }
+    text
+}
+
+/// A run: its number, status, trigger if unusual, occurrence, and how many stand together.
+pub(crate) fn describe_run(run: &CronRun) -> String {
+    let mut text = format!("#{} {} {}", run.number, run.status.as_str(), at(run.occurrence_ms));
+    if run.count > 1 {
+        write!(text, " to {} x{}", at(run.last_occurrence_ms), run.count).unwrap();
+    }
+    if run.trigger.as_str() != "schedule" {
+        write!(text, " {}", run.trigger.as_str()).unwrap();
+    }
+    if let Some(error) = &run.error {
+        write!(text, " ({error})").unwrap();
+    }
+    text
+}
+
+pub(crate) fn describe_news(news: &CronNews) -> String {
+    let mut text = format!("cron {}", news.action);
+    if let Some(number) = news.number {
+        write!(text, " #{number}").unwrap();
+    }
+    if let Some(status) = news.status {
+        write!(text, " {}", status.as_str()).unwrap();
+    }
+    if let Some(run_at_ms) = news.run_at_ms {
+        write!(text, " at {}", at(run_at_ms)).unwrap();
+    }
+    if let Some(error) = &news.error {
+        write!(text, " ({error})").unwrap();
+    }
+    if let Some(next) = news.next_run_at_ms {
+        write!(text, " next {}", at(next)).unwrap();
+    }
+    text
+}
+
+/// A moment in seconds since the simulation began, in words if it is long ago or far ahead.
+pub(crate) fn at(unix_ms: u64) -> String {
+    let since = unix_ms.cast_signed() - 1_795_000_000_000;
+    if since.abs() < 100_000_000 {
+        format!("{}s", since as f64 / 1_000.0)
+    } else {
+        openclaw_gateway::base::time::utc(unix_ms)
     }
 }
 
@@ -166,6 +250,10 @@ pub(crate) fn describe_change(change: &Change) -> String {
         Change::PutSpawn(spawn) => format!("put spawn {} {}", spawn.id, spawn.status),
         Change::DeleteSpawn(id) => format!("delete spawn {id}"),
         Change::DeleteAgent(name) => format!("delete agent {name}"),
+        Change::PutCronJob(job) => format!("put job {}", describe_job(job)),
+        Change::DeleteCronJob(_) => "delete job".to_owned(),
+        Change::PutCronRun(run) => format!("put run {}", describe_run(run)),
+        Change::DeleteCronRun(_, number) => format!("delete run #{number}"),
         Change::PutRun(run) => {
             let end = run.end.as_ref().map_or("open", |end| end.state.as_str());
             format!("put run {} {end}", run.id)

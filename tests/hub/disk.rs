@@ -1,6 +1,7 @@
 //! The disk of the simulated world: what is there after each change.
 
 use openclaw_gateway::hub::records::{Change, DurableState};
+use openclaw_gateway::protocol::cron::CronRun;
 
 /// What the store makes of a change.
 pub(crate) fn apply(disk: &mut DurableState, change: Change) {
@@ -37,6 +38,21 @@ pub(crate) fn apply(disk: &mut DurableState, change: Change) {
         Change::PutAgent(agent) => {
             disk.agents.retain(|other| other.name != agent.name);
             disk.agents.push(agent);
+        }
+        Change::PutCronJob(job) => {
+            disk.cron_jobs.retain(|other| other.id != job.id);
+            disk.cron_jobs.push(*job);
+        }
+        Change::DeleteCronJob(id) => {
+            disk.cron_jobs.retain(|other| other.id != id);
+            disk.cron_runs.retain(|run| run.job != id);
+        }
+        Change::PutCronRun(run) => {
+            disk.cron_runs.retain(|other| (&other.job, other.number) != (&run.job, run.number));
+            disk.cron_runs.push(CronRun::clone(&run));
+        }
+        Change::DeleteCronRun(id, number) => {
+            disk.cron_runs.retain(|other| (&other.job, other.number) != (&id, number));
         }
         Change::DeleteAgent(name) => disk.agents.retain(|other| other.name != name),
         Change::PutRun(run) => {

@@ -3,11 +3,13 @@
 use expect_test::{Expect, expect};
 use openclaw_gateway::base::ids::SessionKey;
 use openclaw_gateway::base::secret::Secret;
-use openclaw_gateway::protocol::request::{Idempotency, Request, SessionNamed, SessionsPatch};
+use openclaw_gateway::protocol::request::{
+    Idempotency, LogsAppend, Request, SessionNamed, SessionsPatch,
+};
 
 use crate::peers::{agent, operator};
 use crate::sessions::{get, usage};
-use crate::sim::{Sim, StoreMode};
+use crate::sim::{Sim, StoreMode, draft};
 
 #[track_caller]
 fn check(story: impl FnOnce(&mut Sim), expected: Expect) {
@@ -222,4 +224,14 @@ fn a_change_to_a_session_that_a_failing_disk_took_back_is_made_when_it_is_repeat
             0s Respond(conn-1, r6, NOT_FOUND "no such session: a1:s")
         "#]],
     );
+}
+
+impl Sim {
+    /// Appends one entry under an idempotency key.
+    pub(crate) fn append_once(&mut self, conn: u64, key: &str, message: &str) -> &mut Self {
+        let params_hash = Secret::new(message).hash().0;
+        let idempotency = Some(Idempotency { key: key.to_owned(), params_hash });
+        let entries = vec![draft(message)];
+        self.request(conn, Request::LogsAppend(LogsAppend { entries, idempotency }))
+    }
 }

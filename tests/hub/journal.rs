@@ -251,3 +251,10 @@ fn nothing_is_reported_before_the_first_reservation_is_on_disk() {
     let sim = Sim::new();
     assert_eq!(sim.disk.cursors_reserved, Cursor(1 + CURSOR_BLOCK));
 }
+
+impl Sim {
+    /// Reads the journal with no filter and room for everything.
+    pub(crate) fn tail(&mut self, conn: u64, cursor: Option<u64>, limit: usize) -> &mut Self {
+        self.request(conn, Request::LogsTail(tail(cursor, limit)))
+    }
+}

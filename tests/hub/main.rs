@@ -11,6 +11,7 @@
 mod admission;
 mod agents;
 mod approvals;
+mod cron;
 mod describe;
 mod describe_runs;
 mod device_admin;

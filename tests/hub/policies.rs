@@ -5,9 +5,10 @@ use std::time::Duration;
 use openclaw_gateway::base::ids::UserName;
 use openclaw_gateway::base::secret::Secret;
 use openclaw_gateway::hub::policy::{
-    ApprovalPolicy, AuthPolicy, HeartbeatPolicy, HubLimits, Policy, RateLimitPolicy, Registration,
-    SecretKind, SecretWithoutDevice, SharedSecret, SpawnPolicy, WithoutApprover,
+    ApprovalPolicy, AuthPolicy, CronPolicy, HeartbeatPolicy, HubLimits, Policy, RateLimitPolicy,
+    Registration, SecretKind, SecretWithoutDevice, SharedSecret, SpawnPolicy, WithoutApprover,
 };
+use openclaw_gateway::protocol::schedule::Zone;
 use openclaw_gateway::protocol::scope::ScopeSet;
 
 /// What the seed's defaults come to, without a shared secret.
@@ -31,6 +32,7 @@ pub(crate) fn policy() -> Policy {
             },
         },
         heartbeat: HeartbeatPolicy { interval: Duration::from_secs(30), missed_max: 3 },
+        cron: CronPolicy { enabled: true, jobs_max: 10, concurrent_max: 2, zone: Zone::utc() },
         limits: HubLimits {
             journal_entries_max: 1_000,
             journal_bytes_max: 1024 * 1024,

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use openclaw_gateway::base::close_reason::CloseReason;
 use openclaw_gateway::base::ids::{ConnId, Cursor, RequestId, Ticket};
-use openclaw_gateway::base::secret::Secret;
 use openclaw_gateway::base::time::Moment;
 use openclaw_gateway::hub::Hub;
 use openclaw_gateway::hub::effect::Effect;
@@ -19,9 +18,11 @@ use openclaw_gateway::protocol::error::ProtocolError;
 use openclaw_gateway::protocol::event::Event;
 use openclaw_gateway::protocol::hello::Hello;
 use openclaw_gateway::protocol::log_entry::{Level, LogDraft};
-use openclaw_gateway::protocol::request::{Idempotency, LogFilter, LogsAppend, LogsTail, Request};
+use openclaw_gateway::protocol::request::{LogFilter, LogsAppend, LogsTail, Request};
 
-use crate::describe::{describe_change, describe_diagnostic, describe_reply, describe_spawn};
+use crate::describe::{
+    describe_change, describe_diagnostic, describe_news, describe_reply, describe_spawn,
+};
 use crate::describe_runs::describe_run_event;
 use crate::disk::apply;
 use crate::peers::{Peer, agent, operator};
@@ -179,6 +180,12 @@ impl Sim {
         ticket
     }
 
+    /// The commit in flight reaches the disk, and nobody hears of it.
+    pub(crate) fn reach_disk(&mut self) -> &mut Self {
+        self.write_disk();
+        self
+    }
+
     /// The commit in flight reaches the disk.
     pub(crate) fn stored(&mut self) -> &mut Self {
         self.note("stored");
@@ -231,19 +238,6 @@ impl Sim {
     pub(crate) fn append(&mut self, conn: u64, messages: &[&str]) -> &mut Self {
         let entries = messages.iter().map(|message| draft(message)).collect();
         self.request(conn, Request::LogsAppend(LogsAppend { entries, idempotency: None }))
-    }
-
-    /// Appends one entry under an idempotency key.
-    pub(crate) fn append_once(&mut self, conn: u64, key: &str, message: &str) -> &mut Self {
-        let params_hash = Secret::new(message).hash().0;
-        let idempotency = Some(Idempotency { key: key.to_owned(), params_hash });
-        let entries = vec![draft(message)];
-        self.request(conn, Request::LogsAppend(LogsAppend { entries, idempotency }))
-    }
-
-    /// Reads the journal with no filter and room for everything.
-    pub(crate) fn tail(&mut self, conn: u64, cursor: Option<u64>, limit: usize) -> &mut Self {
-        self.request(conn, Request::LogsTail(tail(cursor, limit)))
     }
 
     /// Lets time pass, jumping from deadline to deadline.
@@ -445,6 +439,7 @@ impl Sim {
                 let text = format!("agent {} {} {}", agent.name, agent.id, agent.status);
                 ("Agent", text)
             }
+            Event::Cron(news) => ("Cron", describe_news(news)),
             Event::AgentRequest(_)
             | Event::Chat(_)
             | Event::ChatMessage(_)

@@ -9,14 +9,17 @@ use super::error::Setting;
 use super::reader::Section;
 use crate::base::limits::{
     APPROVAL_TIMEOUT_DEFAULT, APPROVAL_TIMEOUT_MAX, BACKLOG_BYTES_DEFAULT,
-    BACKLOG_BYTES_TOTAL_DEFAULT, CONNECTIONS_PER_ADDRESS_DEFAULT, DEVICES_MAX, HANDSHAKE_DEFAULT,
+    BACKLOG_BYTES_TOTAL_DEFAULT, CONNECTIONS_PER_ADDRESS_DEFAULT, CRON_CONCURRENT_DEFAULT,
+    CRON_CONCURRENT_MAX, CRON_JOBS_DEFAULT, CRON_JOBS_MAX, DEVICES_MAX, HANDSHAKE_DEFAULT,
     INBOUND_BYTES_TOTAL_DEFAULT, JOURNAL_BYTES_DEFAULT, JOURNAL_ENTRIES_DEFAULT,
     MESSAGE_BYTES_DEFAULT, PREAUTH_BYTES_DEFAULT, PREAUTH_CONNECTIONS_DEFAULT,
     RATE_LIMIT_ATTEMPTS_MAX, SESSIONS_DEFAULT, SNAPSHOT_SESSIONS_DEFAULT, TICK_COALESCE_DEFAULT,
 };
 use crate::hub::policy::{
-    ApprovalPolicy, HeartbeatPolicy, RateLimitPolicy, Registration, SpawnPolicy, WithoutApprover,
+    ApprovalPolicy, CronPolicy, HeartbeatPolicy, RateLimitPolicy, Registration, SpawnPolicy,
+    WithoutApprover,
 };
+use crate::protocol::schedule::Zone;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -30,6 +33,7 @@ pub(super) struct Groups {
     pub(super) rate_limit: RateLimit,
     pub(super) heartbeat: Heartbeat,
     pub(super) limits: Limits,
+    pub(super) cron: Option<CronPolicy>,
     pub(super) spawn: SpawnPolicy,
     pub(super) approvals: Approvals,
 }
@@ -129,6 +133,31 @@ pub(super) fn rate_limit(mut section: Section<'_>) -> RateLimit {
     };
     section.finish();
     rate_limit
+}
+
+pub(super) fn cron(mut section: Section<'_>) -> CronPolicy {
+    let allowed = "the IANA name of a time zone, such as \"Europe/Berlin\" or \"UTC\"";
+    let zone = section.parsed("timezone", allowed, |text| Zone::find(text).ok());
+    let jobs_max = 1..=CRON_JOBS_MAX as u64;
+    let concurrent_max = 1..=CRON_CONCURRENT_MAX as u64;
+    let cron = CronPolicy {
+        enabled: section.switch("enabled", true),
+        jobs_max: section.count("maxJobs", jobs_max, CRON_JOBS_DEFAULT),
+        concurrent_max: section.count("maxConcurrentRuns", concurrent_max, CRON_CONCURRENT_DEFAULT),
+        zone: zone.map_or_else(Zone::utc, |setting| setting.value),
+    };
+    section.finish();
+    cron
+}
+
+/// What holds where nothing is configured.
+pub(super) fn default_cron() -> CronPolicy {
+    CronPolicy {
+        enabled: true,
+        jobs_max: CRON_JOBS_DEFAULT,
+        concurrent_max: CRON_CONCURRENT_DEFAULT,
+        zone: Zone::utc(),
+    }
 }
 
 /// `[gateway.heartbeat]`

@@ -33,7 +33,7 @@ use self::values::{PASSWORD, Rule, TOKEN};
 use crate::app::args::Args;
 use crate::base::limits::{CONFIG_BYTES_MAX, USERS_MAX};
 use crate::base::secret::Secret;
-use crate::hub::policy::{SecretWithoutDevice, SpawnPolicy};
+use crate::hub::policy::{CronPolicy, SecretWithoutDevice, SpawnPolicy};
 use crate::protocol::peer::Cidr;
 use crate::protocol::scope::ScopeSet;
 use crate::shell::diagnostics;
@@ -65,6 +65,8 @@ pub struct Config {
     pub auth: Auth,
     /// `[gateway.approvals]`
     pub approvals: Approvals,
+    /// `[gateway.cron]`
+    pub cron: CronPolicy,
     /// `[gateway.heartbeat]`
     pub heartbeat: Heartbeat,
     /// `[gateway.limits]`
@@ -260,6 +262,7 @@ impl Config {
                 rate_limit: raw.groups.rate_limit,
             },
             approvals: raw.groups.approvals,
+            cron: raw.groups.cron.unwrap_or_else(groups::default_cron),
             heartbeat: raw.groups.heartbeat,
             limits: raw.groups.limits,
             spawn: raw.groups.spawn,

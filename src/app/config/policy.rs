@@ -14,6 +14,7 @@ impl Config {
             version: version.to_owned(),
             auth: self.auth.policy(self.control_ui.require_device_auth, pairing_code),
             heartbeat: self.heartbeat.policy(),
+            cron: self.cron.clone(),
             limits: HubLimits {
                 journal_entries_max: self.limits.journal_entries_max,
                 journal_bytes_max: self.limits.journal_bytes_max,

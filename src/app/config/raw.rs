@@ -103,6 +103,7 @@ impl RawConfig {
         raw.read_auth(gateway.section("auth"));
         raw.groups.approvals = groups::approvals(gateway.section("approvals"));
         raw.groups.heartbeat = groups::heartbeat(gateway.section("heartbeat"));
+        raw.groups.cron = Some(groups::cron(gateway.section("cron")));
         raw.groups.limits = groups::limits(gateway.section("limits"));
         raw.groups.spawn = spawn::read(gateway.section("spawn"), gateway.section("agents"));
         raw.read_metrics(gateway.section("metrics"));

@@ -70,7 +70,6 @@ pub(super) struct RunOrder {
 }
 
 /// A run that has ended.
-#[expect(dead_code, reason = "jobs read it")]
 pub(super) struct RunEnded {
     /// Everything about it; `end` is there.
     pub(super) record: Arc<RunRecord>,
@@ -296,13 +295,13 @@ impl Hub {
     /// A run has ended: whoever started it from inside the hub hears of it here, exactly once for
     /// each `Ok` of `start_run`, also when its record could not be stored (then `end` says so), and
     /// at the start after a restart for those that were open.
-    #[expect(clippy::needless_pass_by_ref_mut, reason = "jobs are changed by it")]
-    pub(super) fn run_ended(
-        &mut self,
-        _now: Moment,
-        _ended: &RunEnded,
-        _effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn run_ended(&mut self, now: Moment, ended: &RunEnded, effects: &mut Vec<Effect>) {
+        match &ended.record.origin {
+            RunOrigin::Request { .. } => {}
+            RunOrigin::Cron { job, number } => {
+                self.cron_run_ended(now, (job, *number), ended, effects);
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::ids::{AgentName, RunId, SessionKey, UserName};
+use crate::base::ids::{AgentName, JobId, RunId, SessionKey, UserName};
 use crate::protocol::run::RunState;
 use crate::protocol::run_calls::{RunMethod, RunOutcome};
 
@@ -43,7 +43,9 @@ pub enum RunOrigin {
     /// An occurrence of a job.
     Cron {
         /// The job.
-        job: Arc<str>,
+        job: JobId,
+        /// Which of its runs.
+        number: u64,
     },
 }
 

@@ -9,7 +9,6 @@ use crate::protocol::spawn::{Exit, SpawnStatus};
 
 /// How a spawn ended.
 #[derive(Clone, Debug)]
-#[expect(dead_code, reason = "requests follow the event; runs and jobs read all of it")]
 pub(in crate::hub) struct SpawnEnded {
     /// Which.
     pub(in crate::hub) spawn: SpawnId,
@@ -39,7 +38,9 @@ impl Hub {
         match &ended.origin {
             SpawnOrigin::Request { .. } => {}
             SpawnOrigin::Run(run) => self.run_spawn_ended(now, run, ended, effects),
-            SpawnOrigin::Cron { .. } => {}
+            SpawnOrigin::Cron { job, number } => {
+                self.cron_spawn_ended(now, (job, *number), ended, effects);
+            }
         }
     }
 }

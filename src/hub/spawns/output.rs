@@ -109,6 +109,7 @@ impl Hub {
             | Request::Spawn(_)
             | Request::Runs(_)
             | Request::Approvals(_)
+            | Request::Cron(_)
             | Request::Read(_) => {}
         }
     }

@@ -30,7 +30,7 @@ impl Hub {
     }
 
     /// Gives the entries their cursors and shows them live, all or none.
-    fn append_entries(
+    pub(in crate::hub) fn append_entries(
         &mut self,
         entries: Vec<LogDraft>,
         effects: &mut Vec<Effect>,

@@ -6,6 +6,7 @@
 mod agent_status;
 mod chat;
 mod config_get;
+mod cron;
 mod device_pair;
 mod device_token;
 mod devices;

@@ -107,7 +107,7 @@ impl Hub {
     }
 
     /// The order for a command.
-    fn command_order(
+    pub(in crate::hub) fn command_order(
         &self,
         ask: SpawnAsk,
         user: UserName,

@@ -5,6 +5,7 @@
 //! Called by `request`, and by `hello` for the list of methods.
 
 use crate::protocol::approvals::ApprovalCall;
+use crate::protocol::cron::CronMethod;
 use crate::protocol::devices::DeviceMethod;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::hello::Grant;
@@ -14,6 +15,7 @@ use crate::protocol::scope::{Role, ScopeSet};
 
 pub(super) mod agent_status;
 pub(super) mod approvals;
+pub(super) mod cron;
 pub(super) mod devices;
 pub(super) mod events_publish;
 pub(super) mod logs_append;
@@ -42,6 +44,8 @@ pub enum Method {
     LogsAppend,
     /// `device.pair.*`, `device.token.*`, `auth.rateLimit.clear`
     Devices(DeviceMethod),
+    /// `cron.*`
+    Cron(CronMethod),
     /// `spawn`, `spawn.*`, `sessions_spawn`, `sessions_kill`
     Spawn(SpawnMethod),
     /// `session.update`
@@ -113,7 +117,7 @@ fn rows() -> impl Iterator<Item = &'static Row> {
 }
 
 /// `ping` stands first: it is the most frequent, and rows are compared in order.
-const TABLE: [Row; 38] = [
+const TABLE: [Row; 45] = [
     Row { method: Method::Ping, name: "ping", aliases: &[], access: Access::Everyone },
     Row {
         method: Method::LogsAppend,
@@ -338,6 +342,48 @@ const TABLE: [Row; 38] = [
         aliases: &[],
         access: Access::Scope(ScopeSet::READ),
     },
+    Row {
+        method: Method::Cron(CronMethod::List),
+        name: "cron.list",
+        aliases: &["cron_list"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::Cron(CronMethod::Status),
+        name: "cron.status",
+        aliases: &["cron_status"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::Cron(CronMethod::Runs),
+        name: "cron.runs",
+        aliases: &["cron_runs"],
+        access: Access::Scope(ScopeSet::READ),
+    },
+    Row {
+        method: Method::Cron(CronMethod::Add),
+        name: "cron.add",
+        aliases: &["cron_add"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Cron(CronMethod::Update),
+        name: "cron.update",
+        aliases: &["cron_update"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Cron(CronMethod::Remove),
+        name: "cron.remove",
+        aliases: &["cron_remove"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
+    Row {
+        method: Method::Cron(CronMethod::Run),
+        name: "cron.run",
+        aliases: &["cron_run"],
+        access: Access::Scope(ScopeSet::ADMIN),
+    },
 ];
 
 impl Method {
@@ -361,6 +407,7 @@ impl Method {
             Self::LogsTail => "logs.tail",
             Self::LogsAppend => "logs.append",
             Self::Devices(method) => method.name(),
+            Self::Cron(method) => method.name(),
             Self::Spawn(method) => method.name(),
             Self::SessionUpdate => "session.update",
             Self::SessionUsage => "session.usage",

@@ -9,6 +9,8 @@
 //! | `answers` | `["user","method","key"]` as JSON | `AnswerRecord` as JSON |
 //! | `sessions` | session key | `Session` as JSON |
 //! | `agents` | agent's name | `AgentStatus` as JSON |
+//! | `cron_jobs` | job id | `CronJob` as JSON |
+//! | `cron_runs` | job id, number | `CronRun` as JSON |
 //! | `runs` | run id | `RunRecord` as JSON |
 //! | `messages` | message id | `ChatMessage` as JSON |
 //! | `approvals` | approval id | `Approval` as JSON |
@@ -43,6 +45,8 @@ const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new(TOKEN
 const ANSWERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("answers");
 const SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sessions");
 const AGENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("agents");
+const CRON_JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("cron_jobs");
+const CRON_RUNS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("cron_runs");
 const RUNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("runs");
 const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
 const APPROVALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("approvals");
@@ -75,6 +79,8 @@ pub(super) fn add_work(transaction: &WriteTransaction) -> Result<(), StoreError>
     transaction.open_table(APPROVALS)?;
     transaction.open_table(ALLOWED)?;
     transaction.open_table(SPAWNS)?;
+    transaction.open_table(CRON_JOBS)?;
+    transaction.open_table(CRON_RUNS)?;
     Ok(())
 }
 
@@ -120,6 +126,12 @@ pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
         answers: load_json("answers", &transaction.open_table(ANSWERS)?, |key| key.to_owned())?,
         sessions: load_json("sessions", &transaction.open_table(SESSIONS)?, |key| key.to_owned())?,
         agents: load_json("agents", &transaction.open_table(AGENTS)?, |name| name.to_owned())?,
+        cron_jobs: load_json("cron_jobs", &transaction.open_table(CRON_JOBS)?, |id| id.to_owned())?,
+        cron_runs: load_json(
+            "cron_runs",
+            &transaction.open_table(CRON_RUNS)?,
+            |(id, number): (&str, u64)| format!("{id} {number}"),
+        )?,
         runs: load_json("runs", &transaction.open_table(RUNS)?, |id| id.to_owned())?,
         messages: load_json("messages", &transaction.open_table(MESSAGES)?, |id| id.to_string())?,
         approvals: load_json("approvals", &transaction.open_table(APPROVALS)?, |id| id.to_owned())?,
@@ -227,6 +239,8 @@ struct Tables<'t> {
     answers: Table<'t, &'static str, &'static [u8]>,
     sessions: Table<'t, &'static str, &'static [u8]>,
     agents: Table<'t, &'static str, &'static [u8]>,
+    cron_jobs: Table<'t, &'static str, &'static [u8]>,
+    cron_runs: Table<'t, (&'static str, u64), &'static [u8]>,
     runs: Table<'t, &'static str, &'static [u8]>,
     messages: Table<'t, u64, &'static [u8]>,
     approvals: Table<'t, &'static str, &'static [u8]>,
@@ -246,6 +260,8 @@ impl<'t> Tables<'t> {
             answers: transaction.open_table(ANSWERS)?,
             sessions: transaction.open_table(SESSIONS)?,
             agents: transaction.open_table(AGENTS)?,
+            cron_jobs: transaction.open_table(CRON_JOBS)?,
+            cron_runs: transaction.open_table(CRON_RUNS)?,
             runs: transaction.open_table(RUNS)?,
             messages: transaction.open_table(MESSAGES)?,
             approvals: transaction.open_table(APPROVALS)?,
@@ -320,6 +336,21 @@ impl<'t> Tables<'t> {
             Change::PutSpawn(spawn) => put(&mut self.spawns, spawn.id.as_str(), &**spawn)?,
             Change::DeleteSpawn(id) => {
                 self.spawns.remove(id.as_str())?;
+            }
+            Change::PutCronJob(job) => {
+                self.cron_jobs.insert(job.id.as_str(), encode(&**job)?.as_slice())?;
+            }
+            Change::DeleteCronJob(id) => {
+                self.cron_jobs.remove(id.as_str())?;
+                let runs = (id.as_str(), 0)..=(id.as_str(), u64::MAX);
+                self.cron_runs.retain_in(runs, |_, _| false)?;
+            }
+            Change::PutCronRun(run) => {
+                let key = (run.job.as_str(), run.number);
+                self.cron_runs.insert(key, encode(&**run)?.as_slice())?;
+            }
+            Change::DeleteCronRun(id, number) => {
+                self.cron_runs.remove((id.as_str(), *number))?;
             }
         }
         Ok(())

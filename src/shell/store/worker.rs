@@ -25,6 +25,7 @@ use super::database::{Opener, discard, guard};
 use super::error::StoreError;
 use super::{Commit, Durability, Snapshot, SnapshotRequest, StoreReport, tables};
 use crate::base::ids::Ticket;
+use crate::base::limits::CRON_PAYLOAD_BYTES_MAX;
 use crate::base::limits::{
     STORE_PROBE_BYTES, STORE_RETRY_FIRST, STORE_RETRY_MAX, STORE_SYNC_INTERVAL,
     STORE_UNSYNCED_BYTES_MAX,
@@ -268,8 +269,8 @@ fn sync(database: &Database) -> Result<(), StoreError> {
 }
 
 /// Whether even relaxed durability waits for the disk: a cursor must never be used twice, a revoked
-/// device or a withdrawn permission must not come back, and no program may run that a crash would
-/// make us forget.
+/// device or a withdrawn permission must not come back, no program may run that a crash would make
+/// us forget, and no occurrence of a job may run twice.
 fn needs_sync(change: &Change) -> bool {
     match change {
         Change::AppendLog(_)
@@ -294,6 +295,10 @@ fn needs_sync(change: &Change) -> bool {
         | Change::DeleteDevice(_)
         | Change::PutToken(_)
         | Change::DeleteToken(_)
+        | Change::PutCronJob(_)
+        | Change::DeleteCronJob(_)
+        | Change::PutCronRun(_)
+        | Change::DeleteCronRun(..)
         | Change::DeleteAllowed(_)
         // No program runs that could be forgotten.
         | Change::PutSpawn(_) => true,
@@ -307,6 +312,7 @@ fn size(change: &Change) -> usize {
         Change::AppendLog(record) => record.draft.body.len() + FLAT,
         // Their texts have small bounds, and most are a few words.
         Change::PutSession(_) | Change::PutAgent(_) => 2 * FLAT,
+        Change::PutCronJob(_) => CRON_PAYLOAD_BYTES_MAX,
         Change::PutRun(run) => {
             let text = run.end.as_ref().and_then(|end| end.text.as_ref());
             text.map_or(0, |text| text.len()) + 2 * FLAT
@@ -327,6 +333,9 @@ fn size(change: &Change) -> usize {
         | Change::DeleteAnswer(_)
         | Change::DeleteSession(_)
         | Change::DeleteAgent(_)
+        | Change::DeleteCronJob(_)
+        | Change::PutCronRun(_)
+        | Change::DeleteCronRun(..)
         | Change::DeleteRun(_)
         | Change::DeleteMessage(_)
         | Change::DeleteApproval(_)

@@ -1,0 +1,205 @@
+//! What the end of a commit means for jobs, and what goes into one.
+//!
+//! Jobs that an operator changed are taken back when they are not on disk; what has happened is
+//! kept, and written when the store takes writes again. Called by `durability`.
+
+use std::sync::Arc;
+
+use crate::base::ids::{ConnId, JobId, RequestId};
+use crate::base::time::Moment;
+use crate::hub::commits::Waiter;
+use crate::hub::cron::job::Phase;
+use crate::hub::effect::Effect;
+use crate::hub::records::Change;
+use crate::hub::{Hub, refusals};
+use crate::protocol::cron::{CronJob, CronNews, CronReply, CronRun, Trigger};
+use crate::protocol::event::Event;
+use crate::protocol::reply::Reply;
+use crate::protocol::schedule::Schedule;
+
+/// Who asked.
+pub(in crate::hub) type CronAsker = (ConnId, RequestId);
+
+/// What waits for a commit.
+pub(in crate::hub) enum CronWaiter {
+    /// A job that was added.
+    Added { asker: CronAsker, job: JobId },
+    /// A job that was changed, from what it was.
+    Updated { asker: CronAsker, before: Box<CronJob>, schedule: Option<Schedule> },
+    /// A job that is to be forgotten.
+    Removed { asker: Option<CronAsker>, job: JobId },
+    /// A run that begins when this is on disk.
+    Start { job: JobId, number: u64, asker: Option<CronAsker> },
+}
+
+impl Hub {
+    /// Puts a job into the next commit, as it is now.
+    pub(in crate::hub) fn save_job(&mut self, id: &JobId) {
+        let Some(job) = self.cron.jobs.get(id) else { return };
+        if self.commits.is_healthy() {
+            self.commits.put_cron_job(job.durable());
+        } else {
+            self.cron.unsaved.insert(id.clone());
+        }
+    }
+
+    pub(super) fn save_run(&mut self, id: &JobId, run: &Arc<CronRun>) {
+        if self.commits.is_healthy() {
+            self.commits.put_cron_run(run);
+        } else {
+            self.cron.unsaved.insert(id.clone());
+        }
+    }
+
+    /// Forgets what the history has too much of.
+    pub(super) fn trim_runs(&mut self, id: &JobId) {
+        let Some(job) = self.cron.jobs.get_mut(id) else { return };
+        while let Some(number) = job.trim() {
+            self.commits.delete_cron_run(id, number);
+        }
+    }
+
+    /// Begins to forget a job.
+    pub(in crate::hub) fn remove_job(&mut self, id: &JobId, asker: Option<CronAsker>) {
+        let Some(job) = self.cron.jobs.get_mut(id) else { return };
+        job.leaving = true;
+        self.cron.reschedule(id);
+        self.commits.delete_cron_job(id);
+        let job = id.clone();
+        self.commits.wait(Waiter::Cron(Box::new(CronWaiter::Removed { asker, job })));
+    }
+
+    /// What waited is on disk.
+    pub(in crate::hub) fn cron_stored(
+        &mut self,
+        now: Moment,
+        waiter: CronWaiter,
+        effects: &mut Vec<Effect>,
+    ) {
+        match waiter {
+            CronWaiter::Added { asker, job } => self.changed("added", asker, &job, effects),
+            CronWaiter::Updated { asker, before, .. } => {
+                self.changed("updated", asker, &before.id, effects);
+            }
+            CronWaiter::Removed { asker, job } => {
+                if self.cron.jobs.get(&job).is_some_and(|job| job.leaving) {
+                    self.cron.forget(&job);
+                }
+                if let Some((conn, id)) = asker {
+                    let reply = CronReply::Removed(job.clone(), true);
+                    self.respond(conn, id, Ok(Reply::Cron(Box::new(reply))), effects);
+                }
+                self.tell_change("removed", job, None, effects);
+            }
+            CronWaiter::Start { job, number, asker } => {
+                if let Some((conn, id)) = asker {
+                    let reply = CronReply::Started(job.clone(), number);
+                    self.respond(conn, id, Ok(Reply::Cron(Box::new(reply))), effects);
+                }
+                self.started_is_stored(now, &job, number, effects);
+            }
+        }
+    }
+
+    fn changed(
+        &self,
+        action: &'static str,
+        (conn, id): CronAsker,
+        job: &JobId,
+        effects: &mut Vec<Effect>,
+    ) {
+        let result = match self.cron.jobs.get(job) {
+            Some(job) => Ok(Reply::Cron(Box::new(CronReply::Job(Arc::new(job.record.clone()))))),
+            None => Err(Box::new(refusals::no_such_job(job))),
+        };
+        let next = self.cron.jobs.get(job).and_then(|job| job.record.state.next_run_at_ms);
+        self.respond(conn, id, result, effects);
+        self.tell_change(action, job.clone(), next, effects);
+    }
+
+    fn tell_change(
+        &self,
+        action: &'static str,
+        job: JobId,
+        next_run_at_ms: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) {
+        effects.push(Effect::Broadcast(Event::Cron(Box::new(CronNews {
+            action,
+            job,
+            status: None,
+            run_at_ms: None,
+            next_run_at_ms,
+            number: None,
+            error: None,
+        }))));
+    }
+
+    /// What waited is not on disk. Called with the last change first, so that each gives back what
+    /// it found.
+    pub(in crate::hub) fn cron_failed(&mut self, waiter: CronWaiter, effects: &mut Vec<Effect>) {
+        let mut refuse = |hub: &Self, asker: Option<CronAsker>| {
+            if let Some((conn, id)) = asker {
+                hub.respond(conn, id, Err(Box::new(refusals::not_stored())), effects);
+            }
+        };
+        match waiter {
+            CronWaiter::Added { asker, job } => {
+                refuse(self, Some(asker));
+                self.cron.forget(&job);
+            }
+            CronWaiter::Updated { asker, before, schedule } => {
+                refuse(self, Some(asker));
+                let id = before.id.clone();
+                if let Some(job) = self.cron.jobs.get_mut(&id) {
+                    job.restore(*before, schedule);
+                }
+                self.cron.reschedule(&id);
+            }
+            CronWaiter::Removed { asker, job } => {
+                refuse(self, asker);
+                if let Some(job) = self.cron.jobs.get_mut(&job) {
+                    job.leaving = false;
+                }
+                self.cron.reschedule(&job);
+            }
+            CronWaiter::Start { job, number, asker } => {
+                refuse(self, asker);
+                self.cron.active.remove(&(job.clone(), number));
+                self.commits.after_recovery(Change::DeleteCronRun(job.clone(), number));
+                let entry = self.cron.jobs.get_mut(&job);
+                let taken_back = entry.and_then(|entry| entry.take_back(number));
+                if let Some((occurrence_ms, trigger)) = taken_back
+                    && trigger != Trigger::Manual
+                {
+                    self.not_started(&job, occurrence_ms, effects);
+                }
+            }
+        }
+    }
+
+    /// The store takes writes again: jobs that differ from the disk are written as a whole.
+    pub(in crate::hub) fn cron_recovered(&mut self) {
+        for id in std::mem::take(&mut self.cron.unsaved) {
+            match self.cron.jobs.get(&id) {
+                Some(job) => {
+                    self.commits.put_cron_job(job.durable());
+                    for run in &job.runs {
+                        self.commits.put_cron_run(run);
+                    }
+                }
+                None => self.commits.delete_cron_job(&id),
+            }
+        }
+    }
+
+    /// These jobs may differ from the disk.
+    pub(in crate::hub) fn cron_unsaved(&mut self, jobs: impl IntoIterator<Item = JobId>) {
+        self.cron.unsaved.extend(jobs);
+    }
+
+    /// Whether a job has an occurrence that waits, starts or runs.
+    pub(in crate::hub) fn is_job_busy(&self, id: &JobId) -> bool {
+        self.cron.jobs.get(id).is_some_and(|job| job.phase != Phase::Idle)
+    }
+}
