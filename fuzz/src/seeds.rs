@@ -264,6 +264,7 @@ fn records() -> Vec<Vec<u8>> {
         json(b'r', &run(None)),
         json(b'r', &run(Some(RunState::Final))),
         json(b'm', &message()),
+        json(b'm', &ChatMessage { id: u64::MAX, ..message() }),
         json(b'q', &approval(None)),
         json(b'q', &approval(Some(Decision::AllowAlways))),
         json(b'w', &allowed()),
