@@ -4,6 +4,7 @@
 //! after the handshake no answer that a client takes for the end (`docs/protocol.md`, "Frames").
 //! What a line asks for is done by a small hub, and all that this one says must be JSON, too.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use openclaw_gateway::hub::Hub;
 use openclaw_gateway::hub::effect::Effect;
 use openclaw_gateway::hub::input::{ConnectRequested, Input};
 use openclaw_gateway::hub::records::DurableState;
+use openclaw_gateway::protocol::approvals::ApprovalReply;
 use openclaw_gateway::protocol::connect::parse_first;
 use openclaw_gateway::protocol::device::{DeviceProof, prove};
 use openclaw_gateway::protocol::error::ProtocolError;
@@ -22,14 +24,17 @@ use openclaw_gateway::protocol::frame::{self, FrameError, write_failure, write_r
 use openclaw_gateway::protocol::hello::Grant;
 use openclaw_gateway::protocol::origin::OriginPolicy;
 use openclaw_gateway::protocol::peer::{Cidr, Headers, PeerContext, ProxyPolicy};
-use openclaw_gateway::protocol::reply::write_reply;
+use openclaw_gateway::protocol::reply::{Reply, write_reply};
 use openclaw_gateway::protocol::request::{self, Call};
+use openclaw_gateway::protocol::run_calls::RunReply;
 use openclaw_gateway::protocol::safe_text::{CONNECT_DETAIL_CODES, echo, safe_message};
 use openclaw_gateway::protocol::scope::{Role, ScopeSet};
 use openclaw_gateway::protocol::{log_entry, methods};
 use serde_json::Value;
 
 use super::bytes::Bytes;
+use super::hub::shell::Shell;
+use super::kit::disk::apply;
 use super::kit::{peers, policies};
 
 /// What ends a client when it stands in an error after the handshake: the contract's list, not
@@ -145,20 +150,32 @@ fn check_headers(text: &str) {
     }
 }
 
-/// A hub with an owner, an operator who may only read, and an agent.
+/// A hub with an owner, an operator who may only read, and an agent; anything may be started.
 struct World {
     hub: Hub,
     now: Moment,
     grants: Vec<(ConnId, Grant)>,
+    disk: DurableState,
+    shell: Shell,
+    /// First answers that another follows, by connection and request. Ids may be used again.
+    accepted: BTreeMap<(ConnId, RequestId), usize>,
 }
 
 impl World {
     fn new() -> Self {
         let mut policy = policies::policy();
         policy.auth.require_signature = false;
+        policy.spawn.allowed_commands = vec!["*".to_owned()];
         let now = Moment { at: Instant::now(), unix_ms: NOW_MS };
         let hub = Hub::new(policy, DurableState::default(), [1; 32], now);
-        let mut world = Self { hub, now, grants: Vec::new() };
+        let mut world = Self {
+            hub,
+            now,
+            grants: Vec::new(),
+            disk: DurableState::default(),
+            shell: Shell::default(),
+            accepted: BTreeMap::new(),
+        };
         world.input(Input::Tick);
         let reader = peers::operator().scopes(ScopeSet::READ);
         let mut agent = peers::agent("a1");
@@ -192,7 +209,10 @@ impl World {
 
     fn input(&mut self, input: Input) {
         let mut inputs = vec![input];
-        while let Some(input) = inputs.pop() {
+        while let Some(input) = inputs.pop().or_else(|| {
+            let news = self.shell.obey()?;
+            Some(Input::Child(Box::new(news)))
+        }) {
             let mut effects = Vec::new();
             self.hub.handle(self.now, input, &mut effects);
             assert_eq!(self.hub.broken_invariant(), None);
@@ -205,7 +225,15 @@ impl World {
     fn perform(&mut self, effect: Effect) -> Option<Input> {
         match effect {
             Effect::Admit(hello) => self.grants.push((hello.conn, hello.grant.clone())),
-            Effect::Respond { id, result: Ok(reply), .. } => {
+            Effect::Respond { conn, id, result: Ok(reply) } => {
+                let is_first = match &reply {
+                    Reply::Runs(reply) => matches!(**reply, RunReply::Accepted { .. }),
+                    Reply::Approvals(reply) => matches!(**reply, ApprovalReply::Accepted(_)),
+                    _ => false,
+                };
+                if is_first {
+                    *self.accepted.entry((conn, id.clone())).or_default() += 1;
+                }
                 let mut out = Vec::new();
                 write_reply(&mut out, id.as_str(), &reply);
                 let response = json(&out);
@@ -213,17 +241,22 @@ impl World {
             }
             Effect::Respond { id, result: Err(error), .. } => fail(id.as_str(), &error),
             Effect::Send { event, .. } | Effect::Broadcast(event) => check_event(&event),
-            Effect::Persist { ticket, .. } => return Some(Input::Stored(ticket)),
+            Effect::Persist { ticket, changes } => {
+                changes.into_iter().for_each(|change| apply(&mut self.disk, change));
+                return Some(Input::Stored(ticket));
+            }
             Effect::Close { conn, .. } => {
                 return Some(Input::Closed { conn, reason: CloseReason::Vanished });
             }
-            Effect::RespondAgain { id, reply, .. } => {
+            Effect::Child(order) => self.shell.ordered(*order, &self.disk),
+            Effect::RespondAgain { conn, id, reply } => {
+                let owed = self.accepted.get_mut(&(conn, id.clone())).filter(|owed| **owed > 0);
+                *owed.expect("it was accepted, and is not answered") -= 1;
                 let mut out = Vec::new();
                 write_reply(&mut out, id.as_str(), &reply);
                 assert_eq!(json(&out)["id"], id.as_str());
             }
             Effect::Refuse { .. }
-            | Effect::Child(_)
             | Effect::Narrow { .. }
             | Effect::Ping(_)
             | Effect::MeasureSilence(_)

@@ -12,16 +12,24 @@ use openclaw_gateway::base::time::Moment;
 use openclaw_gateway::hub::Hub;
 use openclaw_gateway::hub::effect::Effect;
 use openclaw_gateway::hub::input::Input;
-use openclaw_gateway::hub::records::{AnswerRecord, DeviceRecord, DurableState, TokenRecord};
+use openclaw_gateway::hub::records::{
+    AnswerRecord, DeviceRecord, DurableState, SpawnRecord, TokenRecord,
+};
+use openclaw_gateway::hub::runs::record::RunRecord;
 use openclaw_gateway::protocol::agent_status::AgentStatus;
+use openclaw_gateway::protocol::approvals::{AllowedCommand, Approval};
+use openclaw_gateway::protocol::event::{Event, View};
 use openclaw_gateway::protocol::frame;
 use openclaw_gateway::protocol::reply::write_reply;
 use openclaw_gateway::protocol::request::{self, Call};
+use openclaw_gateway::protocol::run::ChatMessage;
+use openclaw_gateway::protocol::scope::ScopeSet;
 use openclaw_gateway::protocol::session::Session;
 use openclaw_gateway::shell::store::codec::{self, Decoder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::hub::shell::Shell;
 use super::kit::{peers, policies};
 
 /// Stands between two records of an input; the first byte of each says which kind it is.
@@ -52,6 +60,23 @@ pub fn run(data: &[u8]) {
                 let agent = json::<AgentStatus>(bytes).map(Arc::new);
                 keep(&mut state.agents, agent, |agent| agent.name.clone());
             }
+            b'p' => keep(&mut state.spawns, json::<SpawnRecord>(bytes), |spawn| spawn.id.clone()),
+            b'r' => {
+                let run = json::<RunRecord>(bytes).map(Arc::new);
+                keep(&mut state.runs, run, |run| run.id.clone());
+            }
+            b'm' => {
+                let message = json::<ChatMessage>(bytes).map(Arc::new);
+                keep(&mut state.messages, message, |message| message.id);
+            }
+            b'q' => {
+                let approval = json::<Approval>(bytes).map(Arc::new);
+                keep(&mut state.approvals, approval, |approval| approval.id.clone());
+            }
+            b'w' => {
+                let allowed = json::<AllowedCommand>(bytes).map(Arc::new);
+                keep(&mut state.allowed, allowed, |allowed| allowed.id.clone());
+            }
             _ => {}
         }
     }
@@ -73,15 +98,20 @@ fn keep<R, K: PartialEq>(table: &mut Vec<R>, record: Option<R>, key: impl Fn(&R)
     table.push(record);
 }
 
-/// A hub with these records: it stands, and what it shows of them is JSON.
+/// A hub with these records: it stands, and what it shows of them is JSON. Programs of which they
+/// speak are found, and were running.
 fn start(state: DurableState) {
     const OWNER: ConnId = ConnId(1);
     let mut now = Moment { at: Instant::now(), unix_ms: 1_795_000_000_000 };
-    let mut hub = Hub::new(policies::policy(), state, [1; 32], now);
+    let mut hub = Hub::new(policies::policy(), state.clone(), [1; 32], now);
+    let mut shell = Shell::default();
     let mut step = |now: Moment, input: Input| {
         let mut inputs = vec![input];
         let mut grant = None;
-        while let Some(input) = inputs.pop() {
+        while let Some(input) = inputs.pop().or_else(|| {
+            let news = shell.obey()?;
+            Some(Input::Child(Box::new(news)))
+        }) {
             let mut effects = Vec::new();
             hub.handle(now, input, &mut effects);
             assert_eq!(hub.broken_invariant(), None);
@@ -89,12 +119,13 @@ fn start(state: DurableState) {
                 match effect {
                     Effect::Persist { ticket, .. } => inputs.push(Input::Stored(ticket)),
                     Effect::Admit(hello) => grant = Some(hello.grant),
+                    Effect::Child(order) => shell.ordered(*order, &state),
                     Effect::Respond { id, result: Ok(reply), .. } => {
                         let mut out = Vec::new();
                         write_reply(&mut out, id.as_str(), &reply);
-                        let read = serde_json::from_slice::<serde_json::Value>(&out);
-                        assert!(read.is_ok(), "{}", String::from_utf8_lossy(&out));
+                        check_json(&out);
                     }
+                    Effect::Send { event, .. } | Effect::Broadcast(event) => check_event(&event),
                     _ => {}
                 }
             }
@@ -104,18 +135,27 @@ fn start(state: DurableState) {
     step(now, Input::Tick);
     let owner = peers::owner().on(OWNER.0);
     let grant = step(now, Input::ConnectRequested(Box::new(owner))).expect("the owner is let in");
-    for method in [
-        "status",
-        "sessions.list",
-        "sessions.usage",
-        "agents.list",
-        "device.pair.list",
-        "logs.tail",
-        "node.list",
+    // Whether the records let an agent in is not the question; what follows if they do is.
+    step(now, Input::ConnectRequested(Box::new(peers::agent("a1").on(2))));
+    for (method, params) in [
+        ("status", "{}"),
+        ("sessions.list", "{}"),
+        ("sessions.usage", "{}"),
+        ("agents.list", "{}"),
+        ("device.pair.list", "{}"),
+        ("logs.tail", "{}"),
+        ("node.list", "{}"),
+        ("spawn.list", "{}"),
+        ("spawn.logs", r#"{"id":"sp-0123456789abcdef"}"#),
+        ("chat.history", r#"{"sessionKey":"a1:chat"}"#),
+        ("chat.send", r#"{"sessionKey":"a1:chat","message":"m","idempotencyKey":"new"}"#),
+        ("agent.wait", r#"{"runId":"run","timeoutMs":0}"#),
+        ("exec.approvals.list", "{}"),
+        ("exec.approval.waitDecision", r#"{"id":"ask"}"#),
     ] {
         now = now.after(Duration::from_secs(1));
         step(now, Input::Tick);
-        let text = format!(r#"{{"type":"req","id":"1","method":"{method}"}}"#);
+        let text = format!(r#"{{"type":"req","id":"1","method":"{method}","params":{params}}}"#);
         let frame = frame::parse(&text).expect("a frame");
         let Ok(Call::Request(request)) = request::parse(&frame, &grant, now.unix_ms) else {
             panic!("{method} is a request")
@@ -123,4 +163,15 @@ fn start(state: DurableState) {
         let id = RequestId::new("1");
         step(now, Input::Requested { conn: OWNER, id, request });
     }
+}
+
+fn check_event(event: &Event) {
+    let mut out = Vec::new();
+    event.write(&mut out, View::of(ScopeSet::ALL), Some(1));
+    check_json(&out);
+}
+
+fn check_json(out: &[u8]) {
+    let read = serde_json::from_slice::<serde_json::Value>(out);
+    assert!(read.is_ok(), "{}", String::from_utf8_lossy(out));
 }

@@ -7,17 +7,28 @@
 use std::path::Path;
 use std::{env, fs, io};
 
-use openclaw_gateway::base::ids::{AgentName, DeviceId, SessionKey, UserName};
-use openclaw_gateway::hub::records::{
-    AnswerKey, AnswerRecord, DeviceRecord, DeviceState, TokenRecord,
+use openclaw_gateway::base::ids::{
+    AgentName, AllowedId, ApprovalId, Cursor, DeviceId, RequestId, RunId, SessionKey, SpawnId,
+    UserName,
 };
+use openclaw_gateway::hub::child::{ChildMarks, Exit};
+use openclaw_gateway::hub::records::{
+    AnswerKey, AnswerRecord, DeviceRecord, DeviceState, SpawnOrigin, SpawnRecord, TokenRecord,
+};
+use openclaw_gateway::hub::runs::record::{RunEnd, RunOrigin, RunRecord};
 use openclaw_gateway::protocol::agent_status::AgentStatus;
+use openclaw_gateway::protocol::approvals::{
+    AllowedCommand, Approval, CommandAsked, Decision, Resolution,
+};
 use openclaw_gateway::protocol::device::PublicKey;
 use openclaw_gateway::protocol::device_key::DeviceKey;
 use openclaw_gateway::protocol::log_entry::{Level, LogDraft};
 use openclaw_gateway::protocol::methods;
+use openclaw_gateway::protocol::run::{ChatMessage, ChatRole, RunState};
+use openclaw_gateway::protocol::run_calls::RunMethod;
 use openclaw_gateway::protocol::scope::{Role, ScopeSet};
 use openclaw_gateway::protocol::session::Session;
+use openclaw_gateway::protocol::spawn::SpawnStatus;
 use openclaw_gateway::shell::store::codec;
 use serde::Serialize;
 use serde_json::Value;
@@ -209,6 +220,38 @@ fn records() -> Vec<Vec<u8>> {
         last_activity: Some("something".to_owned()),
         last_seen_ms: 1_795_000_000_000,
     };
+    let spawn = SpawnRecord {
+        id: SpawnId::new("sp-0123456789abcdef"),
+        origin: SpawnOrigin::Request { id: RequestId::new("1"), device: Some(device.id.clone()) },
+        user: UserName::new("default"),
+        agent: AgentName::new("a1"),
+        session: SessionKey::new("a1:chat"),
+        command: "p".to_owned(),
+        label: Some("label".into()),
+        status: SpawnStatus::Running,
+        marks: Some(ChildMarks {
+            pid: 7,
+            boot_id: "boot".to_owned(),
+            start_time: 1,
+            cgroup: Some("openclaw.slice".to_owned()),
+        }),
+        created_at_ms: 1_795_000_000_000,
+        started_at_ms: Some(1_795_000_000_001),
+        ended_at_ms: None,
+        exit: None,
+        error: None,
+        log_after: Cursor(0),
+        log_through: None,
+    };
+    let ended = SpawnRecord {
+        origin: SpawnOrigin::Run(RunId::new("run")),
+        status: SpawnStatus::Failed,
+        ended_at_ms: Some(1_795_000_000_002),
+        exit: Some(Exit::Code(1)),
+        error: Some("exited with code 1".to_owned()),
+        log_through: Some(Cursor(1)),
+        ..spawn.clone()
+    };
     let seeds = [
         prefixed(b"j", journal),
         json(b'd', &device),
@@ -216,10 +259,88 @@ fn records() -> Vec<Vec<u8>> {
         json(b'a', &answer),
         json(b's', &Session::new(SessionKey::new("a1:chat"), 1_795_000_000_000)),
         json(b'g', &agent),
+        json(b'p', &spawn),
+        json(b'p', &ended),
+        json(b'r', &run(None)),
+        json(b'r', &run(Some(RunState::Final))),
+        json(b'm', &message()),
+        json(b'm', &ChatMessage { id: u64::MAX, ..message() }),
+        json(b'q', &approval(None)),
+        json(b'q', &approval(Some(Decision::AllowAlways))),
+        json(b'w', &allowed()),
     ];
     let mut all = seeds.to_vec();
     all.push(seeds.join(&SEPARATOR));
     all
+}
+
+fn run(ended: Option<RunState>) -> RunRecord {
+    let end = ended.map(|state| RunEnd {
+        state,
+        text: Some("done".into()),
+        error: None,
+        timed_out: false,
+        usage: Some(r#"{"tokens":1}"#.into()),
+        at_ms: 1_795_000_000_002,
+    });
+    RunRecord {
+        id: RunId::new("run"),
+        user: UserName::new("default"),
+        origin: RunOrigin::Request { method: RunMethod::Agent, params_hash: [1; 32] },
+        agent: AgentName::new("a1"),
+        session: SessionKey::new("a1:chat"),
+        started_at_ms: 1_795_000_000_000,
+        end,
+    }
+}
+
+fn message() -> ChatMessage {
+    ChatMessage {
+        id: 1_795_000_000_000,
+        session: SessionKey::new("a1:chat"),
+        run: RunId::new("run"),
+        role: ChatRole::Assistant,
+        agent: AgentName::new("a1"),
+        user: UserName::new("default"),
+        content: "done".into(),
+        at_ms: 1_795_000_000_002,
+    }
+}
+
+fn approval(decision: Option<Decision>) -> Approval {
+    let by = Some(UserName::new("default"));
+    let resolution = decision.map(|decision| Resolution {
+        decision,
+        reason: None,
+        by,
+        at_ms: 1_795_000_000_002,
+    });
+    Approval {
+        id: ApprovalId::new("ask"),
+        command: CommandAsked {
+            command: "rm".into(),
+            cwd: Some("/".into()),
+            host: None,
+            resolved_path: Some("/bin/rm".into()),
+            agent: Some(AgentName::new("a1")),
+            session: Some(SessionKey::new("a1:chat")),
+        },
+        created_at_ms: 1_795_000_000_000,
+        expires_at_ms: 1_795_000_120_000,
+        resolution,
+    }
+}
+
+fn allowed() -> AllowedCommand {
+    AllowedCommand {
+        id: AllowedId::new("al-0123456789abcdef0123456789abcdef"),
+        agent: AgentName::new("a1"),
+        command: "rm".into(),
+        cwd: None,
+        host: None,
+        by: UserName::new("default"),
+        created_at_ms: 1_795_000_000_000,
+    }
 }
 
 /// A kind's letter, and the record.
@@ -229,7 +350,59 @@ fn json(kind: u8, record: &impl Serialize) -> Vec<u8> {
 
 fn hub() -> Vec<Vec<u8>> {
     let noise = (0..64).map(|number| noise(number, 60 + 6 * usize::from(number)));
-    noise.chain([0, 2, 3, 4, 7].into_iter().map(everything)).collect()
+    let all = noise.chain([0, 2, 3, 4, 7].into_iter().map(everything));
+    all.chain([0, 64, 96].into_iter().flat_map(lives)).collect()
+}
+
+/// The owner, an agent, and programs: asked, started, heard of, ended, one way and another.
+/// The numbers are those of the steps in `hub::steps`.
+fn lives(policy: u8) -> Vec<Vec<u8>> {
+    const OWNER: [u8; 3] = [0, 0, 0];
+    const AGENT: [u8; 4] = [0, 2, 0, 0];
+    const STORED: [u8; 1] = [32];
+    let ask = |who: u8, method: &str, values: &[u8]| {
+        let row = requests::TABLE.iter().position(|(name, _)| *name == method).unwrap_or(0);
+        prefixed(&[14, who, row as u8], values)
+    };
+    // Which process, and which of the things that it can do; see `hub::shell`.
+    let goes_on = |what: u8| vec![56, 0, what];
+    let begin = [&[policy, 0][..], &OWNER, &STORED, &AGENT, &STORED, &STORED].concat();
+    let started = [
+        ask(0, "spawn", &[1, 3, 4, 0]),
+        goes_on(5),
+        goes_on(5),
+        STORED.to_vec(),
+        goes_on(5),
+        STORED.to_vec(),
+    ];
+    let started = started.concat();
+    let program = [62, 0, 0, 3];
+    let talk = [
+        ask(0, "agent", &[0, 1]),
+        ask(0, "chat.send", &[0, 2]),
+        STORED.to_vec(),
+        ask(0, "agent.wait", &[5, 4]),
+        ask(1, "run.update", &[4, 1, 3]),
+        ask(1, "run.update", &[4, 0, 3]),
+        STORED.to_vec(),
+        ask(1, "exec.approval.request", &[1, 0, 4, 1]),
+        ask(0, "exec.approval.resolve", &[4, 1]),
+        STORED.to_vec(),
+    ];
+    let templates = [ask(0, "agent", &[1, 2]), STORED.to_vec(), goes_on(5), goes_on(5)].concat();
+    let endings: [&[u8]; 6] = [
+        &[56, 0, 1, 0, 0, 56, 0, 0, 56, 0, 8],
+        &[56, 0, 9, 44, 10, 56, 0, 7, 56, 0, 0],
+        &[44, 200, 56, 0, 13, 44, 10],
+        &[53, 3, 44, 5],
+        &[38, 1, 56, 0, 8, 39],
+        &[54, 56, 0, 1],
+    ];
+    let whole = |ending: &&[u8]| {
+        let parts = [&begin[..], &started, &program, &started, ending, &talk.concat(), &templates];
+        [&parts.concat(), &STORED[..], &goes_on(5), &program, ending].concat()
+    };
+    endings.iter().map(whole).collect()
 }
 
 /// The owner and two devices, under a policy; each asks for everything once, about the others.

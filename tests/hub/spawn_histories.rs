@@ -339,20 +339,27 @@ impl World {
             match told {
                 Some((id, news)) => self.tell(&id, news),
                 None => {
+                    let has_ended = self.order.iter().all(|id| self.has_ended(id));
                     self.take(Step::Wait);
+                    if has_ended {
+                        break;
+                    }
                 }
             }
             self.notice();
         }
     }
 
+    /// What was not on disk when the gateway was killed has had its end with its asker.
+    fn has_ended(&self, id: &SpawnId) -> bool {
+        let was_forgotten = self.restarted && !self.earlier.contains(id);
+        was_forgotten || self.events.get(id).is_some_and(|events| is_over(events))
+    }
+
     fn check_ended(&self, history: &[Step]) {
         for id in &self.order {
-            // What was not on disk when the gateway was killed has had its end with its asker.
-            let was_forgotten = self.restarted && !self.earlier.contains(id);
-            let events = self.events.get(id).map_or(&[][..], |events| events);
-            let ended = is_over(events);
-            assert!(ended || was_forgotten, "{id} has not ended: {events:?} after {history:?}");
+            let events = self.events.get(id);
+            assert!(self.has_ended(id), "{id} has not ended: {events:?} after {history:?}");
         }
         if !self.restarted && !self.stopping {
             for number in 0..self.asked {

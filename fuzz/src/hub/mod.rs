@@ -3,22 +3,28 @@
 //! The input's first bytes choose a policy; every further byte chooses a step, and the bytes
 //! after it what the step needs. After each step: every invariant of the hub holds, nobody is
 //! answered twice or after the end, every deadline is in the future, and nobody holds a scope
-//! that was not given (`authority`). At the end the disk recovers and every question must have
-//! had its answer; then the gateway is restarted and everyone tries to get in with what they have.
+//! that was not given (`authority`); every spawn, run and approval has one end, after which nothing
+//! more is heard of it (`promises`), and no order is about a process that is gone (`shell`). At the
+//! end the disk recovers, programs obey, time passes, and every question must have had its answer
+//! (`ending`); then the gateway is restarted and everyone tries to get in with what they have.
 //!
 //! To extend it:
 //! - a new method is a row in `requests::TABLE`; nothing else, unless its parameters name
 //!   something that exists only at run time: then also a placeholder in `requests::fill`;
 //! - a new input is a free number in `steps::take`, and a function beside it. Numbers in use keep
 //!   their meaning, so that old findings remain what they were;
-//! - a new effect is an arm of `World::perform`: what the world does about it, at once or when a
+//! - a new effect is an arm of `World::perform` (`hearing`): what the world does about it, at once or when a
 //!   later step says so (as with `closing` and `in_flight`);
-//! - a new promise is an assertion in `World::perform`, or in `World::finish` if it is about the
-//!   end.
+//! - a new promise about one effect is an assertion in `hearing`, about what has an end a table in
+//!   `promises`, about the end of everything a line in `ending`.
 
 mod authority;
+mod ending;
+mod hearing;
 mod policies;
+mod promises;
 pub(crate) mod requests;
+pub(crate) mod shell;
 mod steps;
 mod world;
 

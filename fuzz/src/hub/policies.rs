@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use openclaw_gateway::base::ids::AgentName;
 use openclaw_gateway::hub::policy::{
-    Policy, Registration, SecretKind, SecretWithoutDevice, SharedSecret,
+    AgentTemplate, Policy, Registration, SecretKind, SecretWithoutDevice, SharedSecret,
+    SpawnPolicy, WithoutApprover,
 };
 use openclaw_gateway::protocol::scope::ScopeSet;
 
@@ -55,9 +57,39 @@ pub(super) fn read(bytes: &mut Bytes<'_>) -> Policy {
     auth.devices_per_user_max = if more & 4 == 0 { 10 } else { 1 };
     auth.rate_limit.attempts_max = if more & 8 == 0 { 10 } else { 2 };
     auth.token_ttl = Duration::from_secs(if more & 16 == 0 { 86_400 } else { 100 });
+    policy.spawn = spawn(flags & 64 != 0);
+    policy.approvals.timeout = Duration::from_secs(100);
+    if flags & 32 != 0 {
+        policy.approvals.without_approver = WithoutApprover::Deny;
+    }
     let limits = &mut policy.limits;
     limits.sessions_max = if more & 32 == 0 { 100 } else { 3 };
     limits.journal_entries_max = if more & 64 == 0 { 1_000 } else { 4 };
     limits.journal_bytes_max = if more & 128 == 0 { 1024 * 1024 } else { 300 };
     policy
+}
+
+/// One command and one agent, of which few may run.
+fn spawn(has_default: bool) -> SpawnPolicy {
+    let agent = AgentName::new("a2");
+    let template = AgentTemplate {
+        command: "agent".to_owned(),
+        args: ["{task}", "--model={model}", "{label}"].map(str::to_owned).into(),
+        env: Vec::new(),
+        cwd: None,
+        timeout: Duration::from_secs(30),
+        concurrent_max: 1,
+        stdout_reports: true,
+        run_as: None,
+    };
+    SpawnPolicy {
+        allowed_commands: vec!["p".to_owned()],
+        allowed_dirs: vec!["/".into()],
+        concurrent_max: 2,
+        queued_max: 2,
+        timeout: Duration::from_secs(60),
+        default_agent: has_default.then(|| agent.clone()),
+        templates: [(agent, template)].into(),
+        ..SpawnPolicy::default()
+    }
 }

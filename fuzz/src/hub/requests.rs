@@ -4,7 +4,7 @@ use super::super::bytes::Bytes;
 use super::world::World;
 
 /// Every method with parameters. What begins with `$` is filled in from the input, see `fill`.
-pub(crate) const TABLE: [(&str, &str); 36] = [
+pub(crate) const TABLE: [(&str, &str); 66] = [
     ("status", "{}"),
     ("system-presence", "{}"),
     ("logs.tail", r#"{"cursor":$small,"limit":5}"#),
@@ -59,6 +59,51 @@ pub(crate) const TABLE: [(&str, &str); 36] = [
     ("device.pair.forget", r#"{"deviceId":$device}"#),
     ("device.pair.code", "{}"),
     ("auth.rateLimit.clear", "{}"),
+    (
+        "spawn",
+        r#"{"command":"p","args":[$text],"session":$key,"reports":true,"timeoutMs":$wait,"idempotencyKey":$once}"#,
+    ),
+    ("spawn", r#"{"command":"p"}"#),
+    (
+        "spawn",
+        r#"{"command":"p","stdin":$long,"env":{"A":$text},"cwd":"/","idempotencyKey":$once}"#,
+    ),
+    ("spawn", r#"{"command":"forbidden"}"#),
+    (
+        "sessions_spawn",
+        r#"{"task":"do {model}","agentId":$name,"label":$text,"idempotencyKey":$once}"#,
+    ),
+    ("sessions_spawn", r#"{"task":"do it","model":"m","runTimeoutSeconds":$small}"#),
+    ("spawn.list", "{}"),
+    ("spawn.logs", r#"{"id":$spawn,"limit":5}"#),
+    ("spawn.cancel", r#"{"id":$spawn}"#),
+    ("spawn.cancel", r#"{"id":$spawn,"graceMs":$wait}"#),
+    ("sessions_kill", r#"{"sessionKey":$key}"#),
+    ("chat.send", r#"{"sessionKey":$key,"message":"m","idempotencyKey":$run}"#),
+    (
+        "chat.send",
+        r#"{"sessionKey":$key,"message":$text,"timeoutMs":$wait,"attachments":[{"a":1}]}"#,
+    ),
+    ("agent", r#"{"message":"m","agentId":$name,"idempotencyKey":$run}"#),
+    ("agent", r#"{"message":"m","sessionKey":$key,"model":$text,"timeoutMs":$wait}"#),
+    ("agent.wait", r#"{"runId":$run,"timeoutMs":$wait}"#),
+    ("sessions.send", r#"{"sessionKey":$key,"message":{"text":"m"},"idempotencyKey":$run}"#),
+    ("sessions.send", r#"{"sessionKey":$key,"message":{"type":"control","action":"pause"}}"#),
+    ("chat.history", r#"{"sessionKey":$key,"limit":3}"#),
+    ("chat.abort", r#"{"sessionKey":$key}"#),
+    ("chat.abort", r#"{"runId":$run}"#),
+    ("run.update", r#"{"runId":$run,"state":$state,"text":$text}"#),
+    ("run.update", r#"{"runId":$run,"state":"delta","text":$long}"#),
+    ("run.update", r#"{"runId":$run,"state":$state,"errorMessage":$text,"usage":{"a":1}}"#),
+    (
+        "exec.approval.request",
+        r#"{"id":$approval,"command":"rm","agentId":$name,"timeoutMs":$wait,"twoPhase":$bool}"#,
+    ),
+    ("exec.approval.request", r#"{"command":"ls","cwd":"/","sessionKey":$key}"#),
+    ("exec.approval.waitDecision", r#"{"id":$approval}"#),
+    ("exec.approval.resolve", r#"{"id":$approval,"decision":$decision}"#),
+    ("exec.approvals.list", "{}"),
+    ("exec.approvals.remove", r#"{"id":$allowed}"#),
 ];
 
 const KEYS: [&str; 5] = ["a1:chat", "agent:a2:main", "a1:x", "b:1", "lonely"];
@@ -90,7 +135,21 @@ fn value(name: &str, world: &World, bytes: &mut Bytes<'_>) -> String {
         "key" => quoted(bytes.pick(&KEYS)),
         "name" => quoted(bytes.pick(&["a1", "a2", "b"])),
         "device" => quoted(bytes.pick(&super::steps::DEVICES)),
-        "pairing" => quoted(world.pairing(bytes)),
+        "pairing" | "allowed" => quoted(world.known(name, bytes)),
+        // The id of the request that asked for it will do, too.
+        "spawn" => match bytes.below(8) {
+            0 => quoted(&format!("r{}", bytes.byte())),
+            _ => quoted(world.known("spawn", bytes)),
+        },
+        // Both are chosen by who asks, if at all.
+        "run" | "approval" => match bytes.below(8) {
+            number @ 0..3 => quoted(&format!("{name}-{number}")),
+            3 => "\"\"".to_owned(),
+            _ => quoted(world.known(name, bytes)),
+        },
+        "state" => quoted(bytes.pick(&["final", "delta", "error", "aborted"])),
+        "decision" => quoted(bytes.pick(&["allow-once", "allow-always", "deny"])),
+        "wait" => bytes.pick(&["0", "1", "500", "3000", "60000"]).to_owned(),
         "level" => quoted(bytes.pick(&["debug", "info", "warn", "error"])),
         "text" => quoted(bytes.pick(&["", "x", "\u{e9}", "some words"])),
         "long" => quoted(&"long ".repeat(bytes.below(200))),

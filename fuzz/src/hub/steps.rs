@@ -43,7 +43,11 @@ pub(super) fn take(world: &mut World, bytes: &mut Bytes<'_>) {
         53 => stop(world, bytes),
         54 => world.restart(),
         55 => world.input(Input::Tick),
-        56..=63 => {}
+        56..=59 => world.process_goes_on(bytes),
+        60 => world.shell.is_prompt = bytes.one_in(2),
+        61 => world.shell_obeys(),
+        62 => program(world, bytes),
+        63 => {}
         64.. => unreachable!("a remainder of 64"),
     }
 }
@@ -87,9 +91,9 @@ fn with_credentials(world: &World, peer: Peer, bytes: &mut Bytes<'_>) -> Peer {
         1 => peer.password("wrong"),
         2 | 3 => peer.token(bytes.pick(&SECRETS).text),
         4 => peer.password(bytes.pick(&SECRETS).text),
-        5 => peer.root_token(world.token(bytes)).bare(),
-        6 => peer.device_token(world.token(bytes)),
-        _ => peer.code(world.code(bytes)),
+        5 => peer.root_token(world.known("token", bytes)).bare(),
+        6 => peer.device_token(world.known("token", bytes)),
+        _ => peer.code(world.known("code", bytes)),
     }
 }
 
@@ -98,6 +102,19 @@ fn request(world: &mut World, bytes: &mut Bytes<'_>) {
     let Some(conn) = world.somebody(bytes) else { return };
     let (method, params) = requests::read(world, bytes);
     world.request(conn, method, &params);
+}
+
+/// Somebody connects with the credential of a program, now or when that is long gone.
+fn program(world: &mut World, bytes: &mut Bytes<'_>) {
+    let Some(token) = world.shell.token(bytes) else { return };
+    let peer = peers::agent(bytes.pick(&["b", "a2"])).token(token.expose());
+    let peer = match bytes.below(4) {
+        0 => peer,
+        1 => peers::operator().token(token.expose()),
+        2 => peer.remote("203.0.113.1").bare(),
+        _ => peer.bare(),
+    };
+    world.connect(peer);
 }
 
 fn vanish(world: &mut World, bytes: &mut Bytes<'_>) {

@@ -12,6 +12,7 @@ use crate::base::limits::{
     HISTORY_ANSWER_BYTES_MAX, HISTORY_BYTES_MAX, HISTORY_BYTES_PER_SESSION_MAX,
     HISTORY_MESSAGES_MAX, HISTORY_MESSAGES_PER_SESSION_MAX,
 };
+use crate::base::time::UTC_MS_MAX;
 use crate::hub::commits::Commits;
 use crate::hub::records::Change;
 use crate::protocol::run::ChatMessage;
@@ -38,6 +39,11 @@ impl History {
         let mut history = Self::default();
         messages.sort_by_key(|message| message.id);
         for message in messages {
+            // Ids follow the time; one beyond all time is damage, and leaves no room for others.
+            if message.id > UTC_MS_MAX {
+                commits.lazily(Change::DeleteMessage(message.id));
+                continue;
+            }
             for surplus in history.insert(message) {
                 commits.lazily(Change::DeleteMessage(surplus));
             }
