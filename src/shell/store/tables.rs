@@ -152,6 +152,8 @@ pub(super) fn each_record(from: &ReadTransaction, visit: Visit<'_>) -> Result<()
     each(from, ANSWERS, visit)?;
     each(from, SESSIONS, visit)?;
     each(from, AGENTS, visit)?;
+    each(from, CRON_JOBS, visit)?;
+    each(from, CRON_RUNS, visit)?;
     each(from, RUNS, visit)?;
     each(from, MESSAGES, visit)?;
     each(from, APPROVALS, visit)?;
@@ -188,6 +190,8 @@ pub(super) fn put_record(
         "answers" => restore(into, ANSWERS, key, value),
         "sessions" => restore(into, SESSIONS, key, value),
         "agents" => restore(into, AGENTS, key, value),
+        "cron_jobs" => restore(into, CRON_JOBS, key, value),
+        "cron_runs" => restore(into, CRON_RUNS, key, value),
         "runs" => restore(into, RUNS, key, value),
         "messages" => restore(into, MESSAGES, key, value),
         "approvals" => restore(into, APPROVALS, key, value),
