@@ -357,8 +357,7 @@ impl Called<'_> {
                 Request::Cron(cron::read(method, &self.members(&cron::PARAMS)?, self.now_unix_ms)?)
             }
             Method::Runs(call) => {
-                let request = runs::read(call, &self.members(&runs::PARAMS)?, self.json)?;
-                Request::Runs(Box::new(request))
+                Request::Runs(Box::new(runs::read(call, &self.members(&runs::PARAMS)?, self.json)?))
             }
             Method::Approvals(call) => {
                 let params = self.members(&approvals::PARAMS)?;

@@ -292,8 +292,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
     ]
     .into_iter()
     .chain(device_replies())
-    .chain(cron_replies())
-    .chain(run_replies())
+    .chain(cron_replies().into_iter().chain(run_replies()))
     .chain(spawn_replies())
     .collect()
 }

@@ -39,21 +39,10 @@ pub(crate) fn apply(disk: &mut DurableState, change: Change) {
             disk.agents.retain(|other| other.name != agent.name);
             disk.agents.push(agent);
         }
-        Change::PutCronJob(job) => {
-            disk.cron_jobs.retain(|other| other.id != job.id);
-            disk.cron_jobs.push(*job);
-        }
-        Change::DeleteCronJob(id) => {
-            disk.cron_jobs.retain(|other| other.id != id);
-            disk.cron_runs.retain(|run| run.job != id);
-        }
-        Change::PutCronRun(run) => {
-            disk.cron_runs.retain(|other| (&other.job, other.number) != (&run.job, run.number));
-            disk.cron_runs.push(CronRun::clone(&run));
-        }
-        Change::DeleteCronRun(id, number) => {
-            disk.cron_runs.retain(|other| (&other.job, other.number) != (&id, number));
-        }
+        Change::PutCronJob(_)
+        | Change::DeleteCronJob(_)
+        | Change::PutCronRun(_)
+        | Change::DeleteCronRun(..) => apply_to_jobs(disk, change),
         Change::DeleteAgent(name) => disk.agents.retain(|other| other.name != name),
         Change::PutRun(run) => {
             disk.runs.retain(|other| other.id != run.id);
@@ -80,5 +69,26 @@ pub(crate) fn apply(disk: &mut DurableState, change: Change) {
             disk.spawns.push(*spawn);
         }
         Change::DeleteSpawn(id) => disk.spawns.retain(|other| other.id != id),
+    }
+}
+
+fn apply_to_jobs(disk: &mut DurableState, change: Change) {
+    match change {
+        Change::PutCronJob(job) => {
+            disk.cron_jobs.retain(|other| other.id != job.id);
+            disk.cron_jobs.push(*job);
+        }
+        Change::DeleteCronJob(id) => {
+            disk.cron_jobs.retain(|other| other.id != id);
+            disk.cron_runs.retain(|run| run.job != id);
+        }
+        Change::PutCronRun(run) => {
+            disk.cron_runs.retain(|other| (&other.job, other.number) != (&run.job, run.number));
+            disk.cron_runs.push(CronRun::clone(&run));
+        }
+        Change::DeleteCronRun(id, number) => {
+            disk.cron_runs.retain(|other| (&other.job, other.number) != (&id, number));
+        }
+        other => panic!("no change of the schedule: {other:?}"),
     }
 }

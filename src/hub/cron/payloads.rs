@@ -93,7 +93,12 @@ impl Hub {
         });
         let outcome = match ended.status {
             SpawnStatus::Completed => Ok(how),
-            status => Err(match (&ended.error, how) {
+            status @ (SpawnStatus::Queued
+            | SpawnStatus::Running
+            | SpawnStatus::Failed
+            | SpawnStatus::Cancelled
+            | SpawnStatus::Timeout
+            | SpawnStatus::Lost) => Err(match (&ended.error, how) {
                 (Some(error), _) => error.clone(),
                 (None, Some(how)) => format!("{status}: {how}"),
                 (None, None) => status.to_string(),
@@ -113,7 +118,9 @@ impl Hub {
         let Some(end) = &ended.record.end else { return };
         let outcome = match end.state {
             RunState::Final => Ok(end.text.as_deref().map(str::to_owned)),
-            state => Err(end.error.as_deref().unwrap_or(state.as_str()).to_owned()),
+            state @ (RunState::Delta | RunState::Error | RunState::Aborted) => {
+                Err(end.error.as_deref().unwrap_or(state.as_str()).to_owned())
+            }
         };
         self.occurrence_ended(now, id, number, outcome, effects);
     }

@@ -152,6 +152,8 @@ pub(super) fn each_record(from: &ReadTransaction, visit: Visit<'_>) -> Result<()
     each(from, ANSWERS, visit)?;
     each(from, SESSIONS, visit)?;
     each(from, AGENTS, visit)?;
+    each(from, CRON_JOBS, visit)?;
+    each(from, CRON_RUNS, visit)?;
     each(from, RUNS, visit)?;
     each(from, MESSAGES, visit)?;
     each(from, APPROVALS, visit)?;
@@ -188,6 +190,8 @@ pub(super) fn put_record(
         "answers" => restore(into, ANSWERS, key, value),
         "sessions" => restore(into, SESSIONS, key, value),
         "agents" => restore(into, AGENTS, key, value),
+        "cron_jobs" => restore(into, CRON_JOBS, key, value),
+        "cron_runs" => restore(into, CRON_RUNS, key, value),
         "runs" => restore(into, RUNS, key, value),
         "messages" => restore(into, MESSAGES, key, value),
         "approvals" => restore(into, APPROVALS, key, value),
@@ -284,12 +288,8 @@ impl<'t> Tables<'t> {
             Change::DeleteLogs(first, last) => {
                 self.journal.retain_in(first.0..=last.0, |_, _| false)?;
             }
-            Change::PutDevice(device) => {
-                self.devices.insert(device.id.as_str(), encode(&**device)?.as_slice())?;
-            }
-            Change::DeleteDevice(id) => {
-                self.devices.remove(id.as_str())?;
-            }
+            Change::PutDevice(device) => put(&mut self.devices, device.id.as_str(), &**device)?,
+            Change::DeleteDevice(id) => delete(&mut self.devices, id.as_str())?,
             Change::PutToken(token) => {
                 self.tokens.insert(&token.hash, encode(&**token)?.as_slice())?;
             }
@@ -306,17 +306,11 @@ impl<'t> Tables<'t> {
             Change::PutSession(session) => {
                 put(&mut self.sessions, session.key.as_str(), &**session)?
             }
-            Change::DeleteSession(key) => {
-                self.sessions.remove(key.as_str())?;
-            }
+            Change::DeleteSession(key) => delete(&mut self.sessions, key.as_str())?,
             Change::PutAgent(agent) => put(&mut self.agents, agent.name.as_str(), &**agent)?,
-            Change::DeleteAgent(name) => {
-                self.agents.remove(name.as_str())?;
-            }
+            Change::DeleteAgent(name) => delete(&mut self.agents, name.as_str())?,
             Change::PutRun(run) => put(&mut self.runs, run.id.as_str(), &**run)?,
-            Change::DeleteRun(id) => {
-                self.runs.remove(id.as_str())?;
-            }
+            Change::DeleteRun(id) => delete(&mut self.runs, id.as_str())?,
             Change::PutMessage(message) => {
                 self.messages.insert(message.id, encode(&**message)?.as_slice())?;
             }
@@ -326,20 +320,12 @@ impl<'t> Tables<'t> {
             Change::PutApproval(approval) => {
                 put(&mut self.approvals, approval.id.as_str(), &**approval)?
             }
-            Change::DeleteApproval(id) => {
-                self.approvals.remove(id.as_str())?;
-            }
+            Change::DeleteApproval(id) => delete(&mut self.approvals, id.as_str())?,
             Change::PutAllowed(command) => put(&mut self.allowed, command.id.as_str(), &**command)?,
-            Change::DeleteAllowed(id) => {
-                self.allowed.remove(id.as_str())?;
-            }
+            Change::DeleteAllowed(id) => delete(&mut self.allowed, id.as_str())?,
             Change::PutSpawn(spawn) => put(&mut self.spawns, spawn.id.as_str(), &**spawn)?,
-            Change::DeleteSpawn(id) => {
-                self.spawns.remove(id.as_str())?;
-            }
-            Change::PutCronJob(job) => {
-                self.cron_jobs.insert(job.id.as_str(), encode(&**job)?.as_slice())?;
-            }
+            Change::DeleteSpawn(id) => delete(&mut self.spawns, id.as_str())?,
+            Change::PutCronJob(job) => put(&mut self.cron_jobs, job.id.as_str(), &**job)?,
             Change::DeleteCronJob(id) => {
                 self.cron_jobs.remove(id.as_str())?;
                 let runs = (id.as_str(), 0)..=(id.as_str(), u64::MAX);
@@ -412,6 +398,11 @@ fn put(
     record: &impl Serialize,
 ) -> Result<(), StoreError> {
     table.insert(key, encode(record)?.as_slice())?;
+    Ok(())
+}
+
+fn delete(table: &mut Table<'_, &'static str, &'static [u8]>, key: &str) -> Result<(), StoreError> {
+    table.remove(key)?;
     Ok(())
 }
 
