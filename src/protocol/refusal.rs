@@ -277,7 +277,7 @@ impl Refusal {
         let details = json!({ "code": "DEVICE_LIMIT_REACHED", "limit": limit });
         let message = format!(
             "device limit reached: {limit} devices are approved for this user \
-             (free a place with: openclaw-gateway devices remove DEVICE_ID)"
+             (free a place with: openclaw-gateway devices revoke DEVICE)"
         );
         let mut refusal = Self::with(ErrorCode::ResourceExhausted, 1008, details, message);
         refusal.close =

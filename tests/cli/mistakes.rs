@@ -47,6 +47,7 @@ fn mistyped_words_are_answered_with_the_nearest() {
 #[test]
 fn missing_and_superfluous_words_are_named() {
     usage("call", &expect![["METHOD is missing"]]);
+    assert_eq!(run(&["call", ""]).2, run(&["call"]).2);
     usage("call ping {} more", &expect![[r#"unexpected argument "more""#]]);
     usage("tail now", &expect![[r#"unexpected argument "now""#]]);
     usage("status now", &expect![[r#"unexpected argument "now""#]]);
@@ -70,6 +71,19 @@ fn missing_and_superfluous_words_are_named() {
         gateway: options of tail come after it; --help shows what there is
     "#]],
     );
+}
+
+#[test]
+fn the_launcher_is_for_the_gateway_alone() {
+    for line in ["launch", "launch --help", "launch sh -c true"] {
+        check(
+            line,
+            USAGE,
+            &expect![[r#"
+        openclaw-gateway launch: for the gateway alone, which starts programs through it; spawn is the method for that
+    "#]],
+        );
+    }
 }
 
 #[test]
@@ -128,6 +142,12 @@ fn the_gateway_is_named_in_one_way() {
         "status --url http://127.0.0.1:1",
         &expect![[
             r#"no WebSocket URL: "http://127.0.0.1:1": expected ws://HOST:PORT or wss://HOST:PORT"#
+        ]],
+    );
+    usage(
+        "status --url ws://127.0.0.1:99999",
+        &expect![[
+            r#"the port in "ws://127.0.0.1:99999" is not a number up to 65535: expected ws://HOST:PORT or wss://HOST:PORT"#
         ]],
     );
     usage(

@@ -203,6 +203,27 @@ fn report_says_nothing_unless_asked() {
         {"ok":true}
     "#]],
     );
+    let request = r#"session.usage {"cost":0.1,"inputTokens":0,"key":"a:b","outputTokens":0}"#;
+    check("report usage a:b --cost 0.1", json!({}), request, &expect![[""]]);
     let request = r#"agent.status {"name":"a","status":"busy"}"#;
     check("report status busy --name a", json!({}), request, &expect![[""]]);
+}
+
+#[test]
+fn a_request_or_device_that_is_not_there_is_answered_with_where_to_look() {
+    for (words, method, message) in [
+        (["devices", "approve", "x"], "device.pair.approve", "unknown requestId"),
+        (["devices", "revoke", "x"], "device.pair.remove", "unknown deviceId"),
+    ] {
+        let fake = Fake::start(1, move |_, _| {
+            vec![Say::Error(json!({ "code": "NOT_FOUND", "message": message }))]
+        });
+        let dir = fake.state_dir().to_str().unwrap().to_owned();
+        let (code, stdout, stderr) = run(&[&words[..], &["--state-dir", &dir]].concat());
+        let expected = format!(
+            "openclaw-gateway devices: {method}: {message} (NOT_FOUND)\n  \
+             openclaw-gateway devices list shows what there is\n"
+        );
+        assert_eq!((code, stdout.as_str(), stderr), (1, "", expected));
+    }
 }

@@ -26,6 +26,7 @@ mod devices;
 mod disk;
 mod doctor;
 mod documented;
+mod documented_work;
 mod handshake_backend;
 mod handshake_mission_control;
 mod handshake_seed;

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kit::{Cli, Connect, Device, Gateway, PATIENCE, TempDir, binary, eventually};
 use crate::tour::{blocks, is_shown};
@@ -26,13 +26,32 @@ fn refusals(gateway: &Gateway) -> Vec<String> {
         foreign().refused(&Connect::mission_control(&device)).message().to_owned(),
     ];
     messages.push(Cli::new(gateway).without_secret().run(&["status"]).stderr);
-    let spawn = gateway.owner().ask_in_vain("spawn", Value::Null);
-    messages.push(spawn["message"].as_str().unwrap().to_owned());
     eventually("the lock-out", PATIENCE, || {
         let refusal = gateway.dial().open().refused(&unsigned);
         messages.push(refusal.message().to_owned());
         (refusal.details_code() == "AUTH_RATE_LIMITED").then_some(())
     });
+    messages
+}
+
+/// What is said of programs that are not allowed, that cannot start, and that fail.
+fn failed_spawns(gateway: &Gateway) -> Vec<String> {
+    let mut owner = gateway.owner();
+    let forbidden = owner.ask_in_vain("spawn", json!({ "command": "forbidden" }));
+    let mut messages = vec![forbidden["message"].as_str().unwrap().to_owned()];
+    for params in [
+        json!({ "command": "/etc/passwd" }),
+        json!({ "command": "no-such-program" }),
+        json!({ "command": "false", "cwd": "/no-such-directory" }),
+    ] {
+        let spawn = owner.ask("spawn", params);
+        messages.push(spawn["error"].as_str().unwrap_or_else(|| panic!("{spawn}")).to_owned());
+    }
+    owner.ask("spawn", json!({ "command": "false" }));
+    messages.push(eventually("it has failed", PATIENCE, || {
+        let list = owner.ask("spawn.list", Value::Null);
+        list["spawns"][0]["error"].as_str().map(str::to_owned)
+    }));
     messages
 }
 
@@ -72,12 +91,14 @@ fn newer_database() -> String {
 
 #[test]
 fn every_output_of_the_readmes_troubleshooting_is_what_is_said() {
-    let config = "[gateway.heartbeat]\nintervalSeconds = 1";
+    let config = "[gateway.heartbeat]\nintervalSeconds = 1\n[gateway.spawn]\nallowedDirs = [\"/\"]\n\
+                  allowedCommands = [\"/etc/passwd\", \"no-such-program\", \"false\"]";
     let gateway = Gateway::setup().config(config).start();
     let device = Device::new();
     let silent = gateway.agent("silent", &device);
     silent.mute();
     let mut outputs = refusals(&gateway);
+    outputs.extend(failed_spawns(&gateway));
     outputs.extend(false_starts(&gateway));
     eventually("the heartbeat's end", PATIENCE, || {
         gateway.diagnostics().contains("Heartbeat timeout").then_some(())

@@ -109,7 +109,7 @@ fn every_row_is_word_for_word_what_it_was() {
             4001 device revoked
         {"code":"NOT_PAIRED","message":"pairing required: device is not approved yet","details":{"code":"PAIRING_REQUIRED","deviceId":"d30fef5b","reason":"not-paired","requestId":"pair-1"}}}
             1008 pairing required: device is not approved yet (requestId: pair-1)
-        {"code":"RESOURCE_EXHAUSTED","message":"device limit reached: 10 devices are approved for this user (free a place with: openclaw-gateway devices remove DEVICE_ID)","details":{"code":"DEVICE_LIMIT_REACHED","limit":10}}}
+        {"code":"RESOURCE_EXHAUSTED","message":"device limit reached: 10 devices are approved for this user (free a place with: openclaw-gateway devices revoke DEVICE)","details":{"code":"DEVICE_LIMIT_REACHED","limit":10}}}
             1008 device limit reached
         {"code":"UNAUTHORIZED","message":"auth rate limit: too many failed authentication attempts (retry in 10 s)","details":{"code":"AUTH_RATE_LIMITED"},"retryable":true,"retryAfterMs":9001}}
             4001 auth rate limit: too many failed authentication attempts (retry in 10 s)

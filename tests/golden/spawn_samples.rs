@@ -36,7 +36,7 @@ pub(crate) fn spawn_replies() -> Vec<(&'static str, Reply)> {
     let failed = SpawnShown {
         status: SpawnStatus::Failed,
         pid: None,
-        error: Some("no program pyhton in PATH".to_owned()),
+        error: Some("pyhton is not found in the gateway's PATH".to_owned()),
         ..running("spawn-2", "sp-fedcba9876543210")
     };
     let line = SpawnLine {

@@ -214,7 +214,7 @@ fn a_user_has_no_more_operator_devices_than_the_limit() {
         expect![[r#"
             0s Admit(conn-1 operator [operator.admin] device d1 token-1 of ann by device)
             0s Admit(conn-2 operator [operator.admin] device d2 token-2 of ann by device)
-            0s Refuse(conn-3, RESOURCE_EXHAUSTED "device limit reached: 2 devices are approved for this user (free a place with: openclaw-gateway devices remove DEVICE_ID)" {"code":"DEVICE_LIMIT_REACHED","limit":2}) 1008 "device limit reached"
+            0s Refuse(conn-3, RESOURCE_EXHAUSTED "device limit reached: 2 devices are approved for this user (free a place with: openclaw-gateway devices revoke DEVICE)" {"code":"DEVICE_LIMIT_REACHED","limit":2}) 1008 "device limit reached"
             0s Admit(conn-4 operator [operator.admin] device d1 token-1 of ann by device)
             0s Admit(conn-5 operator [operator.admin] device d4 token-3 of bob by device)
             0s Admit(conn-6 agent [] named a1 device a1 token-4 of ann by device)

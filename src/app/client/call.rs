@@ -24,6 +24,7 @@ pub(super) fn run(mut words: Words, around: &Surroundings) -> Result<(), Failure
             Word::Plain(word) => return Err(unexpected(&word)),
         }
     }
+    let method = method.filter(|method| !method.is_empty());
     let method = method.ok_or_else(|| Failure::Usage("METHOD is missing".to_owned()))?;
     let params = read_params(params)?;
     let target = options.target(around, false)?;

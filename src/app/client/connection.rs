@@ -298,6 +298,8 @@ impl Connection {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => format!("this gateway has {}", self.methods.join(", ")),
             })
+        } else if ["unknown requestId", "unknown deviceId"].contains(&error.message.as_str()) {
+            Some("openclaw-gateway devices list shows what there is".to_owned())
         } else {
             None
         };

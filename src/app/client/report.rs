@@ -195,6 +195,11 @@ fn request(
     if let Some(word) = words.next() {
         return Err(unexpected(&word));
     }
+    if action == "usage" {
+        // The method wants both; who says nothing of one adds nothing to it.
+        members.default_count("inputTokens", 0);
+        members.default_count("outputTokens", 0);
+    }
     let method = match action {
         "session" => "session.update",
         "usage" => "session.usage",

@@ -68,7 +68,9 @@ impl Target {
             None => Some(if tls { 443 } else { 80 }),
             Some(port) => port.parse().ok(),
         };
-        let port = port.ok_or_else(|| wrong(&format!("no port in {}", quoted(url))))?;
+        let port = port.ok_or_else(|| {
+            wrong(&format!("the port in {} is not a number up to 65535", quoted(url)))
+        })?;
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         if !tls && (ca.is_some() || insecure) {
             return Err(wrong("--ca and --insecure are for wss:// URLs"));

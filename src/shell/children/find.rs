@@ -38,7 +38,7 @@ fn directory(asked: &ProgramAsked) -> Result<PathBuf, NotFound> {
     };
     let forbidden = |shown: &str| NotFound::Forbidden {
         rule: DIRECTORY_RULE,
-        problem: format!("the directory {shown} is outside of what {DIRECTORY_RULE} allows"),
+        problem: format!("the directory {shown} is outside of what it allows"),
     };
     let shown = wanted.display().to_string();
     let real = wanted.canonicalize().map_err(|error| {

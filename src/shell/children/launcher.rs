@@ -18,6 +18,7 @@ use std::process::{Command, ExitCode};
 use nix::unistd::User;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
+use rustix::net::sockopt::socket_type;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{
     Resource, Rlimit, Signal, fchdir, geteuid, getppid, getrlimit, set_parent_process_death_signal,
@@ -37,9 +38,20 @@ use crate::base::limits::INSTRUCTIONS_BYTES_MAX;
 /// it.
 pub const ARGUMENT: &str = "launch";
 
+/// The exit code of wrong usage.
+const USAGE: u8 = 2;
+
 /// Becomes the program that the gateway names over stdin. Returns when that is not to be, or not
 /// possible; the gateway has heard why.
 pub fn run() -> ExitCode {
+    if socket_type(io::stdin()).is_err() {
+        // It was typed.
+        let text = format!(
+            "openclaw-gateway {ARGUMENT}: for the gateway alone, which starts programs through it; spawn is the method for that\n"
+        );
+        let _closed = io::stderr().write_all(text.as_bytes());
+        return ExitCode::from(USAGE);
+    }
     // A launcher that the gateway did not start, or no longer wants, has nobody to tell.
     let Ok((mut control, instructions)) = wait_for_go() else { return ExitCode::FAILURE };
     let Err(problem) = become_program(&control, instructions);

@@ -31,9 +31,20 @@ impl Members {
 
     /// Sets a member to a text unless it is set.
     pub(super) fn default_text(&mut self, name: &'static str, text: &str) {
-        if !self.0.iter().any(|(held, _)| *held == name) {
+        if !self.has(name) {
             self.text(name, text);
         }
+    }
+
+    /// Sets a member to a count unless it is set.
+    pub(super) fn default_count(&mut self, name: &'static str, count: u64) {
+        if !self.has(name) {
+            self.json(name, count.to_string());
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(held, _)| *held == name)
     }
 
     /// Changes a member that is a text.
