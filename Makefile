@@ -6,7 +6,7 @@ DESTDIR ?=
 BINDIR = $(PREFIX)/bin
 LIBDIR = $(PREFIX)/lib
 DOCDIR = $(PREFIX)/share/doc/$(BIN)
-# A binary that is built already; without one, `make install` builds it.
+# A binary that is built already; without one, `make install` and `make demo` build it.
 BINARY ?=
 BIN := openclaw-gateway
 # Cargo may be told to build elsewhere.
@@ -14,13 +14,16 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SKIPPED := $(TARGET_DIR)/skipped-tests.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fmt clippy conformance conformance-quick interop fuzz deny install clean skipped bench bench-quick bench-check cron-oracle cron-oracle-quick
+.PHONY: help run build test check fmt clippy conformance conformance-quick interop fuzz deny install clean skipped bench bench-quick bench-check cron-oracle cron-oracle-quick demo
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build and start on 127.0.0.1:8080 with its state in ./state; ARGS="…" adds arguments
 	@$(CARGO) run --release --locked -- --state-dir ./state $(ARGS)
+
+demo: $(if $(BINARY),,build) ## Show it at work: two sample agents, some ten seconds; BINARY=… builds nothing
+	@examples/demo.sh "$(or $(BINARY),$(TARGET_DIR)/release/$(BIN))"
 
 build: ## Build the release binary, target/release/openclaw-gateway
 	$(CARGO) build --release --locked
