@@ -313,11 +313,6 @@ impl Hub {
         if !due.is_empty() {
             effects.push(Effect::MeasureSilence(due));
         }
-        effects.extend(self.ticks.due(now, &self.sessions).map(Effect::Broadcast));
-        if let Some((entries, version)) = self.presence.due(now.at) {
-            let health_version = self.health_version;
-            effects.push(Effect::Broadcast(Event::Presence { entries, version, health_version }));
-        }
         while let Some(run) = self.runs.due(now.at) {
             self.run_due(now, &run, effects);
         }
@@ -325,6 +320,12 @@ impl Hub {
             self.commits.lazily(Change::DeleteRun(run));
         }
         self.expire_approvals(now, effects);
+        // After what changes sessions: what is due then is told now.
+        effects.extend(self.ticks.due(now, &self.sessions).map(Effect::Broadcast));
+        if let Some((entries, version)) = self.presence.due(now.at) {
+            let health_version = self.health_version;
+            effects.push(Effect::Broadcast(Event::Presence { entries, version, health_version }));
+        }
         for key in self.answers.expire(now.at) {
             self.commits.lazily(Change::DeleteAnswer(key));
         }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use expect_test::{Expect, expect};
-use openclaw_gateway::base::ids::{AgentName, SpawnId};
+use openclaw_gateway::base::ids::{AgentName, SessionKey, SpawnId};
 use openclaw_gateway::base::secret::Secret;
 use openclaw_gateway::hub::child::{ChildMarks, ChildNews, ChildOrder, OutputLine, ProgramFound};
 use openclaw_gateway::hub::effect::Effect;
@@ -12,12 +13,14 @@ use openclaw_gateway::hub::input::Input;
 use openclaw_gateway::hub::policy::AgentTemplate;
 use openclaw_gateway::protocol::log_entry::{Level, LogDraft};
 use openclaw_gateway::protocol::output_line::{OutputContent, OutputStream};
+use openclaw_gateway::protocol::request::Request;
 use openclaw_gateway::protocol::run::RunState;
 use openclaw_gateway::protocol::run_calls::{RunAsk, RunMethod};
 use openclaw_gateway::protocol::spawn::Exit;
 
 use crate::peers::{Peer, operator};
 use crate::runs::{TOLD, abort, ask, start, update, wait};
+use crate::sessions::usage;
 use crate::sim::Sim;
 
 fn template() -> AgentTemplate {
@@ -26,15 +29,15 @@ fn template() -> AgentTemplate {
         args: vec!["--task".to_owned(), "{task}".to_owned()],
         env: Vec::new(),
         cwd: None,
-        timeout: std::time::Duration::from_secs(60),
+        timeout: Duration::from_secs(60),
         concurrent_max: 4,
         stdout_reports: false,
         run_as: None,
     }
 }
 
-fn call(key: &str) -> openclaw_gateway::protocol::request::Request {
-    let session = Some(openclaw_gateway::base::ids::SessionKey::new("w1:chat"));
+fn call(key: &str) -> Request {
+    let session = Some(SessionKey::new("w1:chat"));
     start(RunAsk { session, ..ask(RunMethod::Agent, key, "tidy up") })
 }
 
@@ -106,6 +109,8 @@ fn check(story: impl FnOnce(&mut Sim), expected: Expect) {
     });
     sim.shell.held = true;
     sim.settled().only(&["Respond"]).show(&TOLD);
+    // The stories tell what becomes of the program.
+    sim.shell.held = true;
     story(&mut sim);
     let text = sim.take();
     let id = sim.disk.spawns.first().map(|spawn| spawn.id.to_string()).unwrap_or_default();
@@ -252,8 +257,8 @@ fn giving_a_run_up_ends_its_program() {
 fn a_run_that_takes_too_long_ends_its_program() {
     check(
         |sim| {
-            let timeout = Some(std::time::Duration::from_secs(5));
-            let session = Some(openclaw_gateway::base::ids::SessionKey::new("w1:chat"));
+            let timeout = Some(Duration::from_secs(5));
+            let session = Some(SessionKey::new("w1:chat"));
             sim.request(
                 1,
                 start(RunAsk { session, timeout, ..ask(RunMethod::Agent, "k", "tidy up") }),
@@ -270,4 +275,21 @@ fn a_run_that_takes_too_long_ends_its_program() {
             5s RespondAgain(conn-1, r1, agent ended k error because "the agent gave no answer within 5 s" (timeout))
         "#]],
     );
+}
+
+#[test]
+fn a_session_that_goes_on_no_longer_when_a_run_is_overdue_is_told_of_at_that_moment() {
+    let mut sim = Sim::with(|policy| {
+        policy.spawn.templates = BTreeMap::from([(AgentName::new("w1"), template())]);
+    });
+    sim.settled().only(&["Tick"]);
+    sim.shell.held = true;
+    let report = Request::SessionUsage(Box::new(usage("w1:chat", 5)));
+    sim.request(1, report).run_secs(1);
+    let session = Some(SessionKey::new("w1:chat"));
+    let timeout = Some(Duration::from_secs(1));
+    let ask = RunAsk { session, timeout, ..ask(RunMethod::Agent, "k", "tidy up") };
+    // The program is still being looked for when its time is over.
+    sim.request(1, start(ask)).run_secs(5);
+    assert_eq!(sim.take().lines().last(), Some("2s Broadcast(tick [w1:chat 6] of 1)"));
 }
