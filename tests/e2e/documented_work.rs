@@ -228,7 +228,8 @@ fn samples_of_programs_runs_and_approvals_have_the_members_that_are_sent() {
         // One without a difference makes this `None`.
         let nearest = differences.map(|found| found.into_iter().min_by_key(String::len));
         if let Some(nearest) = nearest {
-            problems += &format!("{shown}\n{}\n", nearest.unwrap_or("nothing alike".to_owned()));
+            let nearest = nearest.as_deref().unwrap_or("nothing alike was heard");
+            problems += &format!("{shown}\n{nearest}\n");
         }
         compared += 1;
     }

@@ -47,7 +47,8 @@ pub fn run() -> ExitCode {
     if socket_type(io::stdin()).is_err() {
         // It was typed.
         let text = format!(
-            "openclaw-gateway {ARGUMENT}: for the gateway alone, which starts programs through it; spawn is the method for that\n"
+            "openclaw-gateway {ARGUMENT}: for the gateway alone, which starts programs through it; \
+             spawn is the method for that\n"
         );
         let _closed = io::stderr().write_all(text.as_bytes());
         return ExitCode::from(USAGE);
