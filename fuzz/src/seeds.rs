@@ -220,9 +220,34 @@ fn records() -> Vec<Vec<u8>> {
         last_activity: Some("something".to_owned()),
         last_seen_ms: 1_795_000_000_000,
     };
-    let spawn = SpawnRecord {
+    let [running, ended] = spawns();
+    let seeds = [
+        prefixed(b"j", journal),
+        json(b'd', &device),
+        json(b't', &token),
+        json(b'a', &answer),
+        json(b's', &Session::new(SessionKey::new("a1:chat"), 1_795_000_000_000)),
+        json(b'g', &agent),
+        json(b'p', &running),
+        json(b'p', &ended),
+        json(b'r', &run(None)),
+        json(b'r', &run(Some(RunState::Final))),
+        json(b'm', &message()),
+        json(b'm', &ChatMessage { id: u64::MAX, ..message() }),
+        json(b'q', &approval(None)),
+        json(b'q', &approval(Some(Decision::AllowAlways))),
+        json(b'w', &allowed()),
+    ];
+    let mut all = seeds.to_vec();
+    all.push(seeds.join(&SEPARATOR));
+    all
+}
+
+/// One that runs, and one that has ended.
+fn spawns() -> [SpawnRecord; 2] {
+    let running = SpawnRecord {
         id: SpawnId::new("sp-0123456789abcdef"),
-        origin: SpawnOrigin::Request { id: RequestId::new("1"), device: Some(device.id.clone()) },
+        origin: SpawnOrigin::Request { id: RequestId::new("1"), device: Some(DeviceId::new("d0")) },
         user: UserName::new("default"),
         agent: AgentName::new("a1"),
         session: SessionKey::new("a1:chat"),
@@ -250,28 +275,9 @@ fn records() -> Vec<Vec<u8>> {
         exit: Some(Exit::Code(1)),
         error: Some("exited with code 1".to_owned()),
         log_through: Some(Cursor(1)),
-        ..spawn.clone()
+        ..running.clone()
     };
-    let seeds = [
-        prefixed(b"j", journal),
-        json(b'd', &device),
-        json(b't', &token),
-        json(b'a', &answer),
-        json(b's', &Session::new(SessionKey::new("a1:chat"), 1_795_000_000_000)),
-        json(b'g', &agent),
-        json(b'p', &spawn),
-        json(b'p', &ended),
-        json(b'r', &run(None)),
-        json(b'r', &run(Some(RunState::Final))),
-        json(b'm', &message()),
-        json(b'm', &ChatMessage { id: u64::MAX, ..message() }),
-        json(b'q', &approval(None)),
-        json(b'q', &approval(Some(Decision::AllowAlways))),
-        json(b'w', &allowed()),
-    ];
-    let mut all = seeds.to_vec();
-    all.push(seeds.join(&SEPARATOR));
-    all
+    [running, ended]
 }
 
 fn run(ended: Option<RunState>) -> RunRecord {

@@ -21,7 +21,7 @@ use openclaw_gateway::protocol::spawn::Exit;
 use crate::peers::{Peer, operator};
 use crate::runs::{TOLD, abort, ask, start, update, wait};
 use crate::sessions::usage;
-use crate::sim::Sim;
+use crate::sim::{Sim, StoreMode};
 
 fn template() -> AgentTemplate {
     AgentTemplate {
@@ -290,6 +290,8 @@ fn a_session_that_goes_on_no_longer_when_a_run_is_overdue_is_told_of_at_that_mom
     let timeout = Some(Duration::from_secs(1));
     let ask = RunAsk { session, timeout, ..ask(RunMethod::Agent, "k", "tidy up") };
     // The program is still being looked for when its time is over.
-    sim.request(1, start(ask)).run_secs(5);
+    sim.request(1, start(ask));
+    sim.store = StoreMode::Held;
+    sim.run_secs(5);
     assert_eq!(sim.take().lines().last(), Some("2s Broadcast(tick [w1:chat 6] of 1)"));
 }
