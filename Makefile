@@ -55,7 +55,7 @@ conformance-quick: ## The short Autobahn sections, as `make test` runs them
 interop: ## Clients from npm and PyPI that nobody here wrote, against the real binary
 	tests/interop/run.sh
 
-cron-oracle: ## Fifty schedules over a year, in all time zones, against PyPI's croniter (a minute)
+cron-oracle: ## Fifty schedules over a year, in all time zones, against PyPI's croniter (minutes)
 	tests/oracle/cron.sh full
 
 cron-oracle-quick: ## The days on which clocks change, and month ends, as `make test` runs it

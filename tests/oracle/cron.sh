@@ -2,7 +2,7 @@
 # When jobs come, against a second implementation: PyPI's croniter.
 #
 #   tests/oracle/cron.sh quick    days of change and month ends; jobs of once a day all year
-#   tests/oracle/cron.sh full     all of the year, and the days of change in every zone (a minute)
+#   tests/oracle/cron.sh full     all of the year, and the days of change in every zone (minutes)
 #
 # What is compared, and what a run needs and leaves behind: cron.py.
 set -euo pipefail
