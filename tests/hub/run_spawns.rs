@@ -163,6 +163,7 @@ fn a_program_that_fails_fails_the_run() {
 fn a_program_that_cannot_be_started_fails_the_run() {
     check(
         |sim| {
+            sim.shell.held = true;
             sim.request(1, call("k"));
             let cause = openclaw_gateway::hub::child::NotFound::CannotStart("no such file".into());
             let id = spawn(sim);
