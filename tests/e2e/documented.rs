@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::documented_talk;
 use crate::kit::{Client, Connect, Device, Gateway, PATIENCE, SECRET, eventually};
 
 /// What no gateway can be made to send in a moment: `slow_peer` provokes it. And the refusals,
@@ -14,7 +15,7 @@ use crate::kit::{Client, Connect, Device, Gateway, PATIENCE, SECRET, eventually}
 const ELSEWHERE: [&str; 1] = ["log.gap"];
 const REFUSED: [&str; 2] = ["spawn-1", "mc-1"];
 
-fn frames() -> Vec<Value> {
+pub(crate) fn frames() -> Vec<Value> {
     let page = include_str!("../../docs/protocol.md");
     let blocks = page.split("```json\n").skip(1).map(|rest| rest.split("\n```").next().unwrap());
     blocks.map(|text| serde_json::from_str(text).unwrap()).collect()
@@ -47,7 +48,7 @@ fn shape(value: &Value) -> BTreeSet<String> {
 }
 
 /// How the two differ, if they do.
-fn difference(shown: &Value, sent: &Value) -> Option<String> {
+pub(crate) fn difference(shown: &Value, sent: &Value) -> Option<String> {
     let (page, gateway) = (shape(shown), shape(sent));
     let invented: Vec<_> = page.difference(&gateway).collect();
     let missing: Vec<_> = gateway.difference(&page).collect();
@@ -135,7 +136,8 @@ impl Cast {
 
 #[test]
 fn every_sample_has_the_members_that_a_real_gateway_sends() {
-    let frames = frames();
+    let mut frames = frames();
+    frames.retain(|frame| !documented_talk::is_about(frame));
     let is_request = |frame: &Value| frame["type"] == "req" && frame["method"] != "connect";
     let mut cast = Cast::assemble();
 

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kit::{Cli, Connect, Device, Gateway, PATIENCE, TempDir, binary, eventually};
 use crate::tour::{blocks, is_shown};
@@ -26,14 +26,27 @@ fn refusals(gateway: &Gateway) -> Vec<String> {
         foreign().refused(&Connect::mission_control(&device)).message().to_owned(),
     ];
     messages.push(Cli::new(gateway).without_secret().run(&["status"]).stderr);
-    let spawn = gateway.owner().ask_in_vain("spawn", Value::Null);
-    messages.push(spawn["message"].as_str().unwrap().to_owned());
     eventually("the lock-out", PATIENCE, || {
         let refusal = gateway.dial().open().refused(&unsigned);
         messages.push(refusal.message().to_owned());
         (refusal.details_code() == "AUTH_RATE_LIMITED").then_some(())
     });
     messages
+}
+
+/// What spawns are answered with that cannot be.
+fn false_spawns(gateway: &Gateway, dir: &TempDir) -> Vec<String> {
+    let mut owner = gateway.owner();
+    let refused = [json!({ "command": "ls" }), json!({ "command": "sh", "cwd": "/usr" })];
+    let failed = [
+        json!({ "command": "pyhton" }),
+        json!({ "command": dir.path().join("agent.py") }),
+        json!({ "command": "sh", "cwd": dir.path().join("missing") }),
+    ];
+    let text = |message: &Value| message.as_str().unwrap().to_owned();
+    let refusals = refused.map(|params| text(&owner.ask_in_vain("spawn", params)["message"]));
+    let failures = failed.map(|params| text(&owner.ask("spawn", params)["error"]));
+    refusals.into_iter().chain(failures).collect()
 }
 
 /// What a gateway says that does not start.
@@ -72,12 +85,19 @@ fn newer_database() -> String {
 
 #[test]
 fn every_output_of_the_readmes_troubleshooting_is_what_is_said() {
-    let config = "[gateway.heartbeat]\nintervalSeconds = 1";
-    let gateway = Gateway::setup().config(config).start();
+    let dir = TempDir::new();
+    let config = format!(
+        "[gateway.heartbeat]\nintervalSeconds = 1\n[gateway.spawn]\n\
+         allowedCommands = [\"sh\", \"pyhton\", {:?}]\nallowedDirs = [{:?}]\n",
+        dir.write("agent.py", "print()"),
+        dir.path(),
+    );
+    let gateway = Gateway::setup().config(&config).start();
     let device = Device::new();
     let silent = gateway.agent("silent", &device);
     silent.mute();
     let mut outputs = refusals(&gateway);
+    outputs.extend(false_spawns(&gateway, &dir));
     outputs.extend(false_starts(&gateway));
     eventually("the heartbeat's end", PATIENCE, || {
         gateway.diagnostics().contains("Heartbeat timeout").then_some(())
@@ -88,7 +108,7 @@ fn every_output_of_the_readmes_troubleshooting_is_what_is_said() {
         .flat_map(blocks)
         .filter(|block| block.language == "text")
         .collect();
-    assert_eq!(blocks.len(), 12);
+    assert_eq!(blocks.len(), 15);
     let all = outputs.join("\n");
     for line in blocks.iter().flat_map(|block| block.text.lines()) {
         assert!(is_shown(line, &all), "nobody says:\n{line}\nbut:\n{all}");
