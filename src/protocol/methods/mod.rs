@@ -393,6 +393,7 @@ impl Method {
                 | Self::SessionUsage
                 | Self::AgentStatus
                 | Self::EventsPublish
+                | Self::Runs(RunCall::RunUpdate)
         )
     }
 
