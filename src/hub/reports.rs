@@ -96,7 +96,7 @@ impl Hub {
         }
     }
 
-    fn refuse_report(
+    pub(super) fn refuse_report(
         &mut self,
         now: Moment,
         from: From,

@@ -132,8 +132,8 @@ pub struct HistoryAsk {
 /// What an agent says about a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunReport {
-    /// Which.
-    pub run: RunId,
+    /// Which; `None`: the one that the reporting program was started for.
+    pub run: Option<RunId>,
     /// What happened.
     pub state: RunState,
     /// More of the answer, or with `final` the whole of it. At most `RUN_TEXT_BYTES_MAX`.

@@ -15,6 +15,19 @@ pub(super) enum Login {
     Owner,
     /// A device that proves itself.
     Device(Box<DeviceLogin>),
+    /// A program that the gateway started, with the credential that it was given.
+    Started(Started),
+}
+
+/// What the gateway told a program that it started.
+#[derive(Clone, Debug)]
+pub(in crate::app) struct Started {
+    /// `OPENCLAW_AGENT_TOKEN`
+    pub(super) token: Secret,
+    /// `OPENCLAW_AGENT_NAME`; whatever it says, the gateway knows whose credential it is.
+    pub(super) agent: Option<String>,
+    /// `OPENCLAW_SESSION`, the only session that it may speak of.
+    pub(super) session: Option<String>,
 }
 
 /// What a device presents.
@@ -50,7 +63,7 @@ impl Login {
     /// The id of the device that proves itself.
     pub(super) fn device_id(&self) -> Option<String> {
         match self {
-            Self::Owner => None,
+            Self::Owner | Self::Started(_) => None,
             Self::Device(device) => Some(device.identity.key.public_key().device_id()),
         }
     }
@@ -63,6 +76,12 @@ impl Login {
                 common(CLIENT_ID, "operator", &scopes)
             }
             Self::Device(device) => device.params(nonce, now_unix_ms),
+            Self::Started(started) => {
+                let client_id = started.agent.as_deref().unwrap_or(CLIENT_ID);
+                let mut params = common(client_id, "agent", &[]);
+                params["auth"]["token"] = json!(started.token.expose());
+                params
+            }
         }
     }
 }
@@ -152,6 +171,15 @@ mod tests {
         check(None, Some("secret"));
         check(Some("agent1"), None);
         check(Some("agent1"), Some("secret"));
+    }
+
+    #[test]
+    fn a_started_program_presents_its_credential_and_no_device() {
+        let token = Secret::new("ocs_1");
+        let login = Login::Started(Started { token, agent: Some("a".into()), session: None });
+        let params = login.params("nonce", NOW);
+        assert_eq!((&params["role"], &params["auth"]["token"]), (&json!("agent"), &json!("ocs_1")));
+        assert!(params.get("device").is_none(), "{params}");
     }
 
     #[test]

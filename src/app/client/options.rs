@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::failure::Failure;
 use super::identity::{Identity, Place};
-use super::login::Login;
+use super::login::{Login, Started};
 use super::screen::{Form, Screen};
 use super::target::{DEFAULT_URL, Target};
 use super::when;
@@ -60,6 +60,8 @@ pub(in crate::app) struct Surroundings {
     pub(super) url: Option<String>,
     pub(super) token: Option<Secret>,
     pub(super) pairing_code: Option<Secret>,
+    /// Of a program that a gateway started.
+    pub(super) started: Option<Started>,
     pub(in crate::app) no_colour: bool,
     pub(super) place: Place,
 }
@@ -74,6 +76,11 @@ impl Surroundings {
             url: text("OPENCLAW_GATEWAY_URL"),
             token: text("OPENCLAW_GATEWAY_TOKEN").map(Secret::new),
             pairing_code: text("OPENCLAW_PAIRING_CODE").map(Secret::new),
+            started: text("OPENCLAW_AGENT_TOKEN").map(|token| Started {
+                token: Secret::new(token),
+                agent: text("OPENCLAW_AGENT_NAME"),
+                session: text("OPENCLAW_SESSION"),
+            }),
             no_colour: text("NO_COLOR").is_some() || text("TERM").as_deref() == Some("dumb"),
             place: Place { xdg_config_home: path("XDG_CONFIG_HOME"), home: path("HOME") },
         }
@@ -144,6 +151,14 @@ impl Options {
             None if local_first => Ok(Target::socket_in(DEFAULT_STATE_DIR.as_ref())),
             None => Target::parse(DEFAULT_URL, self.ca.clone(), self.insecure),
         }
+    }
+
+    /// What the gateway told this program when it started it, unless somebody else is meant. The
+    /// credential goes to no gateway but the one that the environment names.
+    pub(super) fn started<'a>(&self, around: &'a Surroundings) -> Option<&'a Started> {
+        let elsewhere = self.url.is_some() || self.state_dir.is_some() || self.config.is_some();
+        let is_other = self.agent.is_some() || self.token_file.is_some();
+        around.started.as_ref().filter(|_| !elsewhere && !is_other && around.url.is_some())
     }
 
     /// As whom: the owner over the local socket, else a device of this user's.

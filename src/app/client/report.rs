@@ -8,6 +8,7 @@ mod members;
 use self::members::Members;
 use super::connection::Connection;
 use super::failure::Failure;
+use super::login::Login;
 use super::options::{self, Options, Surroundings};
 use super::words::{Word, Words, unexpected, unknown_option, unknown_word};
 
@@ -66,9 +67,14 @@ pub(super) fn run(mut words: Words, around: &Surroundings) -> Result<(), Failure
         .action
         .ok_or_else(|| Failure::Usage(format!("what to report: {}", ACTIONS.join(", "))))?;
     let stream = action == "log" && report.words.is_empty();
-    let (method, params) = request(action, report, options.agent.as_deref())?;
+    let started = options.started(around).cloned();
+    let session = started.as_ref().and_then(|started| started.session.as_deref());
+    let (method, params) = request(action, report, options.agent.as_deref(), session)?;
     let target = options.target(around, false)?;
-    let login = options.login(around, &target)?;
+    let login = match started {
+        Some(started) => Login::Started(started),
+        None => options.login(around, &target)?,
+    };
     let mut screen = options.screen(around, false);
     if stream {
         return lines::report(&target, &login, options.timeout(), &params);
@@ -151,11 +157,13 @@ fn object(text: &str) -> Option<String> {
     value.is_object().then(|| text.to_owned())
 }
 
-/// The method and its parameters. A stream of lines gets those of every one of its entries.
+/// The method and its parameters. `session` is that of a program that a gateway started: what it
+/// reports is about that unless it says otherwise. A stream of lines gets those of every one of its entries.
 fn request(
     action: &'static str,
     report: Report,
     agent: Option<&str>,
+    session: Option<&str>,
 ) -> Result<(&'static str, Members), Failure> {
     let Report { mut members, words, .. } = report;
     let mut words = words.into_iter();
@@ -177,7 +185,13 @@ fn request(
             params.extend(key);
             return Ok(("logs.append", params));
         }
-        "session" | "usage" => members.text("key", &own_key(agent, &next("a session KEY")?)),
+        "session" | "usage" => {
+            let key = next("a session KEY").or_else(|missing| match session {
+                Some(own) => Ok(own.to_owned()),
+                None => Err(missing),
+            })?;
+            members.text("key", &own_key(agent, &key));
+        }
         "status" => {
             members.text("status", &next("a STATUS")?);
             if let Some(agent) = agent {
@@ -227,7 +241,7 @@ mod tests {
         let mut options = Options::default();
         let report = parse(&mut Words::new(words), &mut options).unwrap();
         let action = report.action.unwrap();
-        let (method, params) = request(action, report, options.agent.as_deref()).unwrap();
+        let (method, params) = request(action, report, options.agent.as_deref(), None).unwrap();
         assert_eq!(format!("{method} {}", params.encode()), expected);
     }
 

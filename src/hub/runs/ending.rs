@@ -53,10 +53,11 @@ impl Hub {
     pub(in crate::hub) fn run_continued(
         &mut self,
         now: Moment,
+        id: &RunId,
         report: RunReport,
         effects: &mut Vec<Effect>,
     ) {
-        let RunReport { run: id, state, text, usage, error } = report;
+        let RunReport { run: _, state, text, usage, error } = report;
         if state != RunState::Delta {
             let error = match state {
                 RunState::Final => None,
@@ -66,13 +67,13 @@ impl Hub {
                 }
             };
             let ending = Ending { state, text, error, timed_out: false, usage };
-            return self.end_run(now, &id, ending, effects);
+            return self.end_run(now, id, ending, effects);
         }
         if let Some(text) = &text {
             self.make_room_for_text(text.len());
-            self.runs.said(&id, text);
+            self.runs.said(id, text);
         }
-        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(run) = self.runs.get_mut(id) else { return };
         run.seq += 1;
         let session = run.record.session.clone();
         if let Some(text) = text.clone().filter(|text| !text.is_empty()) {
@@ -80,7 +81,7 @@ impl Hub {
             effects.push(Effect::Broadcast(Event::RunProgress(Arc::new(progress))));
         }
         let (seq, at_ms) = (run.seq, now.unix_ms);
-        let update = ChatUpdate { run: id, session, seq, state, text, usage, error, at_ms };
+        let update = ChatUpdate { run: id.clone(), session, seq, state, text, usage, error, at_ms };
         effects.push(Effect::Broadcast(Event::Chat(Arc::new(update))));
     }
 

@@ -17,6 +17,7 @@ use crate::protocol::event::Event;
 use crate::protocol::log_entry::{Level, LogDraft};
 use crate::protocol::output_line::OutputContent;
 use crate::protocol::request::Request;
+use crate::protocol::run_calls::RunRequest;
 
 impl Hub {
     pub(super) fn child_output(
@@ -97,6 +98,11 @@ impl Hub {
             Request::SessionUsage(usage) => self.session_usage(now, from, *usage, effects),
             Request::AgentStatus(report) => self.agent_status(now, from, report, effects),
             Request::EventsPublish(event) => self.events_publish(now, from, event, effects),
+            Request::Runs(request) => {
+                if let RunRequest::Update(report) = *request {
+                    self.run_update(now, from, report, effects);
+                }
+            }
             // `output_line` makes no other requests of lines.
             Request::Status
             | Request::SystemPresence
@@ -107,7 +113,6 @@ impl Hub {
             | Request::SessionsReset(_)
             | Request::SessionsDelete(_)
             | Request::Spawn(_)
-            | Request::Runs(_)
             | Request::Approvals(_)
             | Request::Cron(_)
             | Request::Read(_) => {}

@@ -12,6 +12,7 @@ use crate::base::limits::{
 use crate::base::time::{Moment, millis};
 use crate::hub::Hub;
 use crate::hub::effect::Effect;
+use crate::hub::reports::From;
 use crate::hub::runs::record::RunOrigin;
 use crate::hub::runs::table::{Awaited, Stage, Waiter};
 use crate::hub::runs::{RunOrder, not_connected};
@@ -47,7 +48,9 @@ impl Hub {
             RunRequest::Abort { session, run } => {
                 self.chat_abort(now, session, run, effects).map(Some)
             }
-            RunRequest::Update(report) => return self.run_update(now, conn, id, report, effects),
+            RunRequest::Update(report) => {
+                return self.run_update(now, From::Peer { conn, id }, report, effects);
+            }
         };
         match result {
             Ok(None) => {}

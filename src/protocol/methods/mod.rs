@@ -440,6 +440,7 @@ impl Method {
                 | Self::SessionUsage
                 | Self::AgentStatus
                 | Self::EventsPublish
+                | Self::Runs(RunCall::RunUpdate)
         )
     }
 

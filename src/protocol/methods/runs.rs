@@ -291,7 +291,7 @@ fn update(params: &Params<'_>) -> Result<RunReport, Invalid> {
     };
     let error = params.string("errorMessage", RUN_ERROR_BYTES_MAX)?;
     Ok(RunReport {
-        run: required_run(params)?,
+        run: run_id(params, "runId")?,
         state,
         text: said.map(|text| Arc::from(&*text)),
         usage,
