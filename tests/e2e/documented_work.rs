@@ -46,7 +46,7 @@ const CONFIG: &str = "[gateway.spawn]\nallowedCommands = [\"sleep\", \"true\", \
     [gateway.agents.agent1]\ncommand = \"sleep\"\nargs = [\"60\"]\n";
 
 /// The frames of the page, each with what it is about: the event's name, or the method of the last
-/// request before. Apart: those of this module, and all others.
+/// request before. Apart: those of this module, and all others but the schedule's.
 pub(crate) fn chapters() -> (Vec<(String, Value)>, Vec<Value>) {
     let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
     let mut method = String::new();
@@ -59,6 +59,10 @@ pub(crate) fn chapters() -> (Vec<(String, Value)>, Vec<Value>) {
             Some(event) => EVENTS.contains(&event),
             None => METHODS.contains(&method.as_str()),
         };
+        // A history with misses takes a gateway that was down; the golden frames hold these alone.
+        if event == Some("cron") || (event.is_none() && method.starts_with("cron.")) {
+            continue;
+        }
         match is_here {
             true => here.push((event.unwrap_or(&method).to_owned(), frame)),
             false => elsewhere.push(frame),

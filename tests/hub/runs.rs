@@ -45,7 +45,7 @@ pub(crate) fn call(key: &str) -> Request {
 
 pub(crate) fn update(key: &str, state: RunState, text: &str) -> Request {
     Request::Runs(Box::new(RunRequest::Update(RunReport {
-        run: RunId::new(key),
+        run: Some(RunId::new(key)),
         state,
         text: (!text.is_empty() && state != RunState::Error).then(|| text.into()),
         usage: None,
