@@ -24,6 +24,7 @@ use crate::hub::Hub;
 use crate::hub::input::Input;
 use crate::protocol::origin::OriginPolicy;
 use crate::protocol::peer::ProxyPolicy;
+use crate::shell::audit::Audit;
 use crate::shell::budget::Budget;
 use crate::shell::capacity::{Capacity, Machine};
 use crate::shell::children::{self, Children, ChildrenSetup, ChildrenThread, Unheard};
@@ -33,7 +34,7 @@ use crate::shell::dialogue::Shared;
 use crate::shell::ending::Ending;
 use crate::shell::fanout;
 use crate::shell::flusher::FlusherThread;
-use crate::shell::hub_thread::{HubThread, Inbound};
+use crate::shell::hub_thread::{HubThread, Inbound, Told};
 use crate::shell::listener::{self, ConnectionLimits, Listener, ListenerSetup};
 use crate::shell::metrics::{Metrics, MetricsPage};
 use crate::shell::own_process;
@@ -110,6 +111,7 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
         .map_err(io_error(format_args!("cannot listen on {}:{}", config.bind, config.port)))?;
     let metrics_socket = metrics::bind(config)?;
     let metrics = Arc::new(Metrics::default());
+    let refusals = Arc::new(Refusals::new(start_audit(config)?));
 
     let pairing_code = announce::pairing_code(config, &state).map_err(no_randomness)?;
     let policy = config.policy(env!("CARGO_PKG_VERSION"), pairing_code.as_ref().map(Secret::hash));
@@ -122,8 +124,12 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let setup = ChildrenSetup::own(announce::url_for_children(address, config), open_files);
     let (children, reaper) = start_children(setup, inbox.clone(), wake.clone())?;
     let store = store.measured_by(Arc::clone(&metrics));
-    let ready = Arc::clone(&readiness);
-    let snapshots = start_hub(hub, store, children, hub_inbox, ready, &metrics, wake.clone())?;
+    let told = Told {
+        readiness: Arc::clone(&readiness),
+        metrics: Arc::clone(&metrics),
+        refusals: Arc::clone(&refusals),
+    };
+    let snapshots = start_hub(hub, store, children, hub_inbox, told, wake.clone())?;
     readiness.wait_for_start(clock::instant() + START_GRACE);
     let flusher = FlusherThread::start().map_err(io_error("cannot start the flusher"))?;
     let registry = Registry::new();
@@ -134,6 +140,7 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
         Arc::clone(&inbound),
         Arc::clone(&readiness),
         &metrics,
+        &refusals,
     ));
     let service = service(config, Arc::clone(&shared));
     let setup = ListenerSetup {
@@ -175,7 +182,16 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     running.status = running.describe();
     running.manager.ready(&running.status);
 
-    wait_and_stop(&woken, running)
+    let stopped = wait_and_stop(&woken, running);
+    refusals.finish();
+    stopped
+}
+
+/// Starts recording, if that is wanted.
+fn start_audit(config: &Config) -> Result<Audit, StartError> {
+    let Some(setup) = config.audit.setup() else { return Ok(Audit::default()) };
+    let file = setup.file.display();
+    Audit::start(setup).map_err(io_error(format_args!("cannot write to audit.logFile, {file}")))
 }
 
 /// How long the first commit may take before the port listens all the same, not ready.
@@ -220,6 +236,7 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
                 running.control.stop();
                 running.ending.ask("service restart".to_owned());
             }
+            Wake::Signal(StopSignal::Reload) => running.shared.refusals.audit().reopen(),
             Wake::Signal(StopSignal::StopNow) => {
                 return Err(StartError::Other("stopped at once by a second signal".to_owned()));
             }
@@ -259,8 +276,7 @@ fn start_hub(
     store: Store,
     children: Children,
     inbox: Receiver<Inbound>,
-    readiness: Arc<Readiness>,
-    metrics: &Arc<Metrics>,
+    told: Told,
     wake: Sender<Wake>,
 ) -> Result<SnapshotSource, StartError> {
     let (report, reports) = bounded(STORE_REPORTS_MAX);
@@ -274,10 +290,10 @@ fn start_hub(
             });
         })
         .map_err(io_error("cannot start the store thread"))?;
-    let fanout =
-        fanout::start(Arc::clone(metrics)).map_err(io_error("cannot start the fan-out thread"))?;
+    let fanout = fanout::start(Arc::clone(&told.metrics))
+        .map_err(io_error("cannot start the fan-out thread"))?;
     let snapshots = store.snapshots();
-    HubThread::new(hub, inbox, reports, fanout, store, children, readiness, Arc::clone(metrics))
+    HubThread::new(hub, inbox, reports, fanout, store, children, told)
         .start(move |end| drop(wake.send(end.map_or(Wake::Broken("hub"), Wake::Finished))))
         .map_err(io_error("cannot start the hub thread"))?;
     Ok(snapshots)
@@ -289,6 +305,7 @@ fn shared(
     inbound: Arc<Budget>,
     readiness: Arc<Readiness>,
     metrics: &Arc<Metrics>,
+    refusals: &Arc<Refusals>,
 ) -> Shared {
     let ui = &config.control_ui;
     Shared {
@@ -300,7 +317,7 @@ fn shared(
         message_bytes_max: config.limits.message_bytes_max,
         readiness,
         device_auth_required: config.auth.device.enabled && config.auth.device.require_signature,
-        refusals: Refusals::default(),
+        refusals: Arc::clone(refusals),
         metrics: Arc::clone(metrics),
     }
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+mod audit;
 mod talk;
 
+pub use self::audit::*;
 pub use self::talk::*;
 
 /// Requests of one connection that wait for the hub or the store. The next one waits in its

@@ -4,6 +4,7 @@
 //! Every other part of the hub looks a peer up here before it answers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::base::ids::{AgentName, ConnId, DeviceId, SessionKey, SpawnId};
@@ -14,6 +15,8 @@ use crate::protocol::scope::Role;
 pub(super) struct Client {
     /// What it may do.
     pub(super) grant: Grant,
+    /// Where it comes from, behind trusted proxies.
+    pub(super) address: IpAddr,
     /// `client.id`, for diagnostics.
     pub(super) client_id: String,
     /// Whether its device has signed on this connection, and not only shown a token.

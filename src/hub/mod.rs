@@ -10,6 +10,7 @@
 // A new variant of one of our enums has to be considered everywhere.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub mod audit;
 pub mod child;
 pub mod effect;
 pub mod gauges;
@@ -37,7 +38,6 @@ mod marks;
 mod pairing;
 mod presence;
 mod rate_limit;
-pub mod refusal_log;
 mod refusals;
 mod registration;
 mod reports;
@@ -73,7 +73,6 @@ use crate::hub::policy::Policy;
 use crate::hub::presence::Presence;
 use crate::hub::rate_limit::RateLimiter;
 use crate::hub::records::{Change, DurableState, TokenRecord};
-use crate::hub::refusal_log::RefusalLog;
 use crate::hub::reports::From;
 use crate::hub::runs::RunEnded;
 use crate::hub::runs::history::History;
@@ -104,7 +103,6 @@ pub struct Hub {
     tokens: Tokens,
     pairings: Pairings,
     limiter: RateLimiter,
-    refusal_log: RefusalLog,
     journal: Journal,
     sessions: Sessions,
     agents: Agents,
@@ -180,7 +178,6 @@ impl Hub {
             connecting: BTreeSet::new(),
             devices,
             tokens,
-            refusal_log: RefusalLog::default(),
             answers,
             runs,
             history,
@@ -284,7 +281,6 @@ impl Hub {
             self.presence.deadline(),
             self.answers.deadline(),
             self.pairings.deadline(),
-            self.refusal_log.deadline(),
             self.runs.deadline(),
             self.approvals.deadline(),
             self.spawns.deadline(),
@@ -321,17 +317,6 @@ impl Hub {
         while let Some(pairing) = self.pairings.expire_one(now.at) {
             let resolved = pairing.resolved("expired", now.unix_ms);
             effects.push(Effect::Broadcast(Event::PairResolved(resolved)));
-        }
-        for summary in self.refusal_log.due(now.at) {
-            let peer = summary.address.map_or_else(|| "others".to_owned(), |peer| peer.to_string());
-            effects.push(Effect::Diagnose(Diagnostic {
-                level: log::Level::Warn,
-                msg: "Connects refused",
-                fields: vec![
-                    ("peer", DiagnosticValue::Text(peer)),
-                    ("count", DiagnosticValue::Number(summary.count)),
-                ],
-            }));
         }
     }
 

@@ -62,7 +62,7 @@ pub struct Shared {
     /// Whether the challenge asks for a device.
     pub device_auth_required: bool,
     /// Hears of peers that are refused here.
-    pub refusals: Refusals,
+    pub refusals: Arc<Refusals>,
     /// Counts what is heard.
     pub metrics: Arc<Metrics>,
 }
@@ -133,6 +133,9 @@ impl Dialogue {
             let refusal = Refusal::over_capacity(CAPACITY_RETRY_AFTER);
             return self.refuse_connect(link, connect.id.as_str(), refusal);
         }
+        if self.shared.refusals.audit().refuses() && !self.context.is_owner {
+            return self.refuse_connect(link, connect.id.as_str(), Refusal::audit_failing());
+        }
         let proof = device::prove(&connect, &self.nonce, clock::moment().unix_ms);
         let peer = Arc::new(Peer::new(Arc::clone(link), connect.id.clone()));
         self.state = State::Connecting(Arc::clone(&peer));
@@ -158,7 +161,7 @@ impl Dialogue {
     fn note_refusal(&self, refusal: &Refusal) {
         let reason = refusal.error.detail_code();
         self.shared.metrics.refused(reason);
-        self.shared.refusals.refused(self.context.address, self.conn, reason);
+        self.shared.refusals.refused(&self.context, self.conn, reason);
     }
 
     /// The time for the handshake is over.
@@ -382,7 +385,7 @@ impl Handler for Dialogue {
     fn closed(&mut self, reason: &CloseReason) {
         self.shared.metrics.websockets.fetch_sub(1, Ordering::Relaxed);
         if matches!(reason, CloseReason::HandshakeTimeout | CloseReason::PreauthTooLarge) {
-            self.shared.refusals.refused(self.context.address, self.conn, reason.name());
+            self.shared.refusals.refused(&self.context, self.conn, reason.name());
         }
         if self.introduced {
             // The last word about this connection must arrive.

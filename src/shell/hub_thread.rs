@@ -26,6 +26,7 @@ use crate::shell::fanout::Job;
 use crate::shell::metrics::Metrics;
 use crate::shell::peer::Peer;
 use crate::shell::readiness::{Readiness, STATUS_AGE_MAX};
+use crate::shell::refusals::Refusals;
 use crate::shell::store::StoreHandle;
 
 /// Inputs handled before their effects are handed on: long enough to make bursts of a flood,
@@ -46,6 +47,17 @@ pub enum Inbound {
     Input(Input),
 }
 
+/// Who hears of what the hub does, beside peers, disk and children.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// What HTTP tells.
+    pub readiness: Arc<Readiness>,
+    /// Counts and durations.
+    pub metrics: Arc<Metrics>,
+    /// Audit lines, and reports of refused connects.
+    pub refusals: Arc<Refusals>,
+}
+
 /// The hub and everything its effects reach.
 pub struct HubThread {
     hub: Hub,
@@ -55,16 +67,15 @@ pub struct HubThread {
     fanout: Sender<Vec<Job>>,
     store: StoreHandle,
     children: Children,
-    readiness: Arc<Readiness>,
-    metrics: Arc<Metrics>,
+    told: Told,
     /// The peers that have asked to connect and are not gone.
     peers: HashMap<ConnId, Arc<Peer>>,
 }
 
 impl HubThread {
     /// Takes `inbox` from connection threads, signals and children, `reports` from the store; gives
-    /// jobs to `fanout`, commits to `store` and orders to `children`; shows in `readiness` what
-    /// HTTP tells, and counts in `metrics`.
+    /// jobs to `fanout`, commits to `store` and orders to `children`; tells the rest who else
+    /// wants to know.
     pub fn new(
         hub: Hub,
         inbox: Receiver<Inbound>,
@@ -72,20 +83,9 @@ impl HubThread {
         fanout: Sender<Vec<Job>>,
         store: StoreHandle,
         children: Children,
-        readiness: Arc<Readiness>,
-        metrics: Arc<Metrics>,
+        told: Told,
     ) -> Self {
-        Self {
-            hub,
-            inbox,
-            reports,
-            fanout,
-            store,
-            children,
-            readiness,
-            metrics,
-            peers: HashMap::new(),
-        }
+        Self { hub, inbox, reports, fanout, store, children, told, peers: HashMap::new() }
     }
 
     /// Starts the thread. `ended` is called on it at its end: with the store once the hub says that
@@ -121,8 +121,8 @@ impl HubThread {
                 }
                 self.show_status(&mut shown);
             }
-            self.metrics.set_hub(&self.hub.gauges());
-            self.metrics.hub_turns.observe(clock::instant().saturating_duration_since(began));
+            self.told.metrics.set_hub(&self.hub.gauges());
+            self.told.metrics.hub_turns.observe(clock::instant().saturating_duration_since(began));
         }
     }
 
@@ -130,7 +130,7 @@ impl HubThread {
     fn show_status(&self, shown: &mut Option<Instant>) {
         let now = clock::moment();
         if shown.is_none_or(|at| now.at.saturating_duration_since(at) >= STATUS_AGE_MAX) {
-            self.readiness.set_status(self.hub.current_status(now));
+            self.told.readiness.set_status(self.hub.current_status(now));
             *shown = Some(now.at);
         }
     }
@@ -203,7 +203,7 @@ impl HubThread {
                 _ => None,
             };
             self.hub.handle(clock::moment(), input, effects);
-            self.readiness.progressed();
+            self.told.readiness.progressed();
             for effect in effects.drain(..) {
                 match effect {
                     Effect::MeasureSilence(conns) => next.push_back(measure(&self.peers, &conns)),
@@ -215,14 +215,7 @@ impl HubThread {
                             unreachable!("the hub bounds its places, and the orders of each")
                         }
                     },
-                    effect => perform(
-                        effect,
-                        &self.peers,
-                        &self.store,
-                        &self.readiness,
-                        &self.metrics,
-                        jobs,
-                    ),
+                    effect => perform(effect, &self.peers, &self.store, &self.told, jobs),
                 }
             }
             if let Some(conn) = gone
@@ -250,15 +243,14 @@ fn perform(
     effect: Effect,
     peers: &HashMap<ConnId, Arc<Peer>>,
     store: &StoreHandle,
-    readiness: &Readiness,
-    metrics: &Metrics,
+    told: &Told,
     jobs: &mut Vec<Job>,
 ) {
     let peer = |conn: ConnId| peers.get(&conn).map(Arc::clone);
     let job = match effect {
         Effect::Admit(hello) => peer(hello.conn).map(|peer| Job::Admit(peer, hello)),
         Effect::Refuse { conn, error, reason } => {
-            metrics.refused(error.detail_code());
+            told.metrics.refused(error.detail_code());
             peer(conn).map(|peer| Job::Refuse(peer, error, reason))
         }
         Effect::Respond { conn, id, result } => {
@@ -281,11 +273,15 @@ fn perform(
             None
         }
         Effect::SetReady(ready) => {
-            readiness.set(ready);
+            told.readiness.set(ready);
             None
         }
         Effect::Diagnose(diagnostic) => {
             diagnostics::diagnose(&diagnostic);
+            None
+        }
+        Effect::Audit(event) => {
+            told.refusals.report(*event);
             None
         }
         Effect::Child(_) | Effect::MeasureSilence(_) | Effect::Stopped => {

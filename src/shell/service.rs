@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::ConnId;
+use crate::hub::audit::{Actor, AuditEvent};
 use crate::hub::effect::{Diagnostic, DiagnosticValue};
 use crate::protocol::device::encode_nonce;
 use crate::protocol::peer::{Headers, PeerContext, ProxyPolicy};
@@ -82,7 +83,8 @@ impl Service for GatewayService {
     fn ended(&self, conn: ConnId, peer: SocketAddr, reason: &CloseReason) {
         self.shared.metrics.closed.add(reason.name());
         if *reason == CloseReason::HeadTimeout {
-            self.shared.refusals.refused(peer.ip(), conn, reason.name());
+            let actor = Actor { conn: Some(conn), address: Some(peer.ip()), ..Actor::default() };
+            self.shared.refusals.report(AuditEvent::refused(actor, None, reason.name()));
         }
         let fields = vec![
             ("conn", DiagnosticValue::Text(conn.to_string())),

@@ -14,6 +14,7 @@
 #[macro_use]
 mod kit;
 
+mod audit;
 mod backup;
 mod cli;
 mod cli_devices;

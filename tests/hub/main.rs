@@ -11,6 +11,7 @@
 mod admission;
 mod agents;
 mod approvals;
+mod audit;
 mod describe;
 mod describe_runs;
 mod device_admin;

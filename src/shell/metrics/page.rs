@@ -172,7 +172,7 @@ mod tests {
             message_bytes_max: 1,
             readiness: Arc::new(Readiness::new(clock::instant())),
             device_auth_required: true,
-            refusals: Refusals::default(),
+            refusals: Arc::new(Refusals::default()),
             metrics: Arc::default(),
         };
         let admission = Admission::new(AdmissionLimits {
