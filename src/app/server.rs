@@ -13,11 +13,13 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
 
 use super::announce;
+use super::args::Args;
 use super::check::load_tls;
 use super::config::Config;
 use super::config::error::{ConfigError, ConfigErrors};
 use super::error::StartError;
 use super::metrics;
+use super::reload::{self, Reloader};
 use crate::base::limits::{END_GRACE, HUB_INBOX_MAX, STORE_REPORTS_MAX, WATCHDOG_INTERVAL};
 use crate::base::secret::Secret;
 use crate::hub::Hub;
@@ -30,6 +32,7 @@ use crate::shell::capacity::{Capacity, Machine};
 use crate::shell::children::{self, Children, ChildrenSetup, ChildrenThread, Unheard};
 use crate::shell::clock;
 use crate::shell::control_socket::{CONTROL_SOCKET, ControlSocket};
+use crate::shell::diagnostics::Diagnostics;
 use crate::shell::dialogue::Shared;
 use crate::shell::ending::Ending;
 use crate::shell::fanout;
@@ -41,10 +44,11 @@ use crate::shell::own_process;
 use crate::shell::readiness::Readiness;
 use crate::shell::refusals::Refusals;
 use crate::shell::registry::Registry;
-use crate::shell::service::{GatewayService, OwnerService};
+use crate::shell::service::{GatewayService, OwnerService, ReloadRequest};
 use crate::shell::service_manager::ServiceManager;
 use crate::shell::signals::{self, StopSignal};
 use crate::shell::store::{SnapshotSource, Store, StoreHandle, StoreReport};
+use crate::shell::tls::TlsSlot;
 use crate::shell::watchdog::Watchdog;
 
 /// What the main thread waits for.
@@ -53,6 +57,8 @@ enum Wake {
     Signal(StopSignal),
     /// The hub has closed every connection and committed everything; its store.
     Finished(StoreHandle),
+    /// The configuration was read again, or was not good.
+    Reloaded,
     /// Connections are joined and the store is closed.
     Gathered,
     /// This thread panicked: what the hub knows is not to be trusted any more.
@@ -68,6 +74,7 @@ struct Running {
     ending: Ending,
     _metrics: Option<MetricsPage>,
     manager: ServiceManager,
+    reloads: Sender<ReloadRequest>,
     /// What the service manager was told last.
     status: String,
 }
@@ -95,7 +102,11 @@ impl Running {
 }
 
 /// Starts the gateway, runs it until it is told to stop, and stops it.
-pub(super) fn serve(config: &Config) -> Result<(), StartError> {
+pub(super) fn serve(
+    config: &Config,
+    args: &Args,
+    diagnostics: &Diagnostics,
+) -> Result<(), StartError> {
     let (wake, woken) = bounded(WAKES_MAX);
     let signalled = wake.clone();
     // First of all, so that a stop that is asked for during the start is one.
@@ -105,7 +116,7 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let open_files = own_process::open_files();
     let readiness = Arc::new(Readiness::new(clock::instant()));
     let limits = connection_limits(config, &Machine::read().capacity(config.spawn.concurrent_max))?;
-    let tls = load_tls(&config.tls)?;
+    let tls = load_tls(&config.tls)?.map(TlsSlot::new);
     let (store, state) = Store::open(&config.state_dir, config.durability)?;
     let socket = listener::bind(SocketAddr::new(config.bind, config.port))
         .map_err(io_error(format_args!("cannot listen on {}:{}", config.bind, config.port)))?;
@@ -147,7 +158,7 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
         limits,
         inbound,
         metrics,
-        tls,
+        tls: tls.clone(),
         gap_frame: fanout::gap_frame,
         flusher: flusher.handle(),
         registry: Arc::clone(&registry),
@@ -157,7 +168,20 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let gathered = move || drop(gathered.send(Wake::Gathered));
     let ending = Ending::start(inbox, Arc::clone(&registry), reaper, gathered)
         .map_err(io_error("cannot start the thread for the end"))?;
-    let owner = Arc::new(OwnerService { gateway: Arc::clone(&service), snapshots });
+    let (reloads, requests) = bounded(reload::REQUESTS_MAX);
+    let reloader = Reloader {
+        args: args.clone(),
+        config: config.clone(),
+        shared: Arc::clone(&shared),
+        tls,
+        diagnostics: diagnostics.clone(),
+    };
+    let reloaded = wake.clone();
+    reloader
+        .start(requests, move || drop(reloaded.send(Wake::Reloaded)))
+        .map_err(io_error("cannot start the thread for reloads"))?;
+    let owner = OwnerService { gateway: Arc::clone(&service), snapshots, reloads: reloads.clone() };
+    let owner = Arc::new(owner);
     let control = ControlSocket::start(&config.state_dir, owner, &setup).map_err(io_error(
         format_args!("cannot listen on {}", config.state_dir.join(CONTROL_SOCKET).display()),
     ))?;
@@ -177,6 +201,7 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
         ending,
         _metrics: page,
         manager,
+        reloads,
         status: String::new(),
     };
     running.status = running.describe();
@@ -236,7 +261,14 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
                 running.control.stop();
                 running.ending.ask("service restart".to_owned());
             }
-            Wake::Signal(StopSignal::Reload) => running.shared.refusals.audit().reopen(),
+            Wake::Signal(StopSignal::Reload) => {
+                running.shared.refusals.audit().reopen();
+                running.manager.reloading();
+                reload::ask(&running.reloads);
+            }
+            // It has been told that the gateway stops.
+            Wake::Reloaded if running.shared.readiness.is_draining() => {}
+            Wake::Reloaded => running.manager.ready(&running.status),
             Wake::Signal(StopSignal::StopNow) => {
                 return Err(StartError::Other("stopped at once by a second signal".to_owned()));
             }
@@ -307,11 +339,10 @@ fn shared(
     metrics: &Arc<Metrics>,
     refusals: &Arc<Refusals>,
 ) -> Shared {
-    let ui = &config.control_ui;
     Shared {
         inbox,
         inbound,
-        origins: OriginPolicy::new(ui.enabled, &ui.allowed_origins, config.public_hosts.clone()),
+        origins: origins(config).into(),
         handshake: config.limits.handshake,
         preauth_bytes_max: config.limits.preauth_bytes_max,
         message_bytes_max: config.limits.message_bytes_max,
@@ -320,6 +351,12 @@ fn shared(
         refusals: Arc::clone(refusals),
         metrics: Arc::clone(metrics),
     }
+}
+
+/// Which pages may connect.
+pub(super) fn origins(config: &Config) -> OriginPolicy {
+    let ui = &config.control_ui;
+    OriginPolicy::new(ui.enabled, &ui.allowed_origins, config.public_hosts.clone())
 }
 
 fn service(config: &Config, shared: Arc<Shared>) -> Arc<GatewayService> {

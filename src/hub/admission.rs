@@ -50,6 +50,8 @@ pub(super) struct Admission {
     pub(super) key: Option<PublicKey>,
     /// The spawn whose credential let it in.
     pub(super) spawn: Option<SpawnId>,
+    /// The shared secret that let it in alone, with the scopes that it gave.
+    pub(super) secret: Option<SharedSecret>,
     /// What was registered for it.
     pub(super) registered: Option<Registered>,
 }
@@ -294,7 +296,10 @@ impl Hub {
             SecretKind::Token => "token",
             SecretKind::Password => "password",
         };
-        Ok(Admission::new(asked, grant, mode))
+        let scopes = grant.scopes;
+        let mut admission = Admission::new(asked, grant, mode);
+        admission.secret = Some(SharedSecret { scopes, ..secret.clone() });
+        Ok(admission)
     }
 
     /// The name of an agent without a device, which must not be that of an agent with one.
@@ -367,6 +372,7 @@ impl Hub {
                 client_id: admission.client.id.clone(),
                 spawn: admission.spawn.clone(),
                 has_signed: admission.key.is_some(),
+                secret: admission.secret.clone(),
                 rtt: None,
                 closing: false,
                 waits: 0,
@@ -449,6 +455,7 @@ impl Admission {
             token_is_new: false,
             key: None,
             spawn: None,
+            secret: None,
             registered: None,
         }
     }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::base::ids::{AgentName, ConnId, DeviceId, SessionKey, SpawnId};
+use crate::hub::policy::SharedSecret;
 use crate::protocol::hello::Grant;
 use crate::protocol::scope::Role;
 
@@ -21,6 +22,8 @@ pub(super) struct Client {
     pub(super) client_id: String,
     /// Whether its device has signed on this connection, and not only shown a token.
     pub(super) has_signed: bool,
+    /// The shared secret that let it in, if one did, with the scopes that it has by it.
+    pub(super) secret: Option<SharedSecret>,
     /// The round trip of its last heartbeat.
     pub(super) rtt: Option<Duration>,
     /// The spawn whose credential let it in.

@@ -40,6 +40,7 @@ mod presence;
 mod rate_limit;
 mod refusals;
 mod registration;
+mod reload;
 mod reports;
 mod sessions;
 mod spawns;
@@ -208,6 +209,7 @@ impl Hub {
             Input::StoreFailed { ticket: _, error } => self.store_failed(now, error, effects),
             Input::StoreRecovered => self.store_recovered(now, effects),
             Input::StopRequested { reason } => self.stop_requested(now, reason, effects),
+            Input::PolicyChanged(policy) => self.policy_changed(*policy, effects),
             Input::Child(news) => self.child_news(now, *news, effects),
             Input::Tick => {}
         }

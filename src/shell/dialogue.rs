@@ -4,8 +4,8 @@
 //! JSON, typed parameters, Ed25519. Answers `ping` and everything stateless itself; hands the rest
 //! to the hub. Owns no shared state.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -49,8 +49,8 @@ pub struct Shared {
     pub inbox: Sender<Inbound>,
     /// Accounts requests that wait for the hub.
     pub inbound: Arc<Budget>,
-    /// Which origins may connect.
-    pub origins: OriginPolicy,
+    /// Which origins may connect; see [`Shared::set_origins`].
+    pub origins: RwLock<OriginPolicy>,
     /// How long a peer has for its `connect`.
     pub handshake: std::time::Duration,
     /// Inbound message limit before the handshake has ended, bytes.
@@ -65,6 +65,18 @@ pub struct Shared {
     pub refusals: Arc<Refusals>,
     /// Counts what is heard.
     pub metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    /// Lets these origins connect from now on; who is there stays.
+    pub fn set_origins(&self, origins: OriginPolicy) {
+        *self.origins.write().unwrap_or_else(PoisonError::into_inner) = origins;
+    }
+
+    /// Why this peer's page may not connect, if it may not.
+    fn check_origin(&self, peer: &PeerContext) -> Option<Refusal> {
+        self.origins.read().unwrap_or_else(PoisonError::into_inner).check(peer).err()
+    }
 }
 
 /// Where a dialogue stands.
@@ -290,7 +302,7 @@ impl Handler for Dialogue {
         let now = clock::moment();
         let challenge = device::challenge(&self.nonce, now.unix_ms, required);
         let bytes = ws::text(&challenge);
-        self.origin_refusal = self.shared.origins.check(&self.context).err();
+        self.origin_refusal = self.shared.check_origin(&self.context);
         let patience = match self.origin_refusal {
             Some(_) => self.shared.handshake.min(REFUSED_ORIGIN_GRACE),
             None => self.shared.handshake,

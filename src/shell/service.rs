@@ -7,8 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use crossbeam_channel::{Sender, bounded};
+
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::ConnId;
+use crate::base::limits::RELOAD_PATIENCE;
 use crate::hub::audit::{Actor, AuditEvent};
 use crate::hub::effect::{Diagnostic, DiagnosticValue};
 use crate::protocol::device::encode_nonce;
@@ -153,12 +156,37 @@ pub struct OwnerService {
     pub gateway: Arc<GatewayService>,
     /// Where backups come from.
     pub snapshots: SnapshotSource,
+    /// To the thread that reads the configuration again.
+    pub reloads: Sender<ReloadRequest>,
+}
+
+/// Asks for the configuration to be read again; hears what was applied, or why nothing was.
+pub type ReloadRequest = Option<Sender<Result<String, String>>>;
+
+/// What the owner asks for to have the configuration read again.
+pub const RELOAD_PATH: &str = "/reload";
+
+impl OwnerService {
+    fn reload(&self) -> HttpResponse {
+        let (answer, answered) = bounded(1);
+        if self.reloads.try_send(Some(answer)).is_err() {
+            return HttpResponse::text(503, "nothing was changed: enough reloads wait already");
+        }
+        match answered.recv_timeout(RELOAD_PATIENCE) {
+            Ok(Ok(said)) => HttpResponse::text(200, &said),
+            Ok(Err(problem)) => HttpResponse::text(409, &problem),
+            Err(_) => HttpResponse::text(503, "the configuration is still being read"),
+        }
+    }
 }
 
 impl Service for OwnerService {
     type Handler = Dialogue;
 
     fn http(&self, head: &Head, peer: SocketAddr, is_tls: bool) -> HttpResponse {
+        if head.path == RELOAD_PATH {
+            return self.reload();
+        }
         self.gateway.http(head, peer, is_tls)
     }
 

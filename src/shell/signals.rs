@@ -1,7 +1,8 @@
 //! Signals, on a thread instead of in a handler.
 //!
 //! SIGTERM and SIGINT ask the gateway to stop; a second one of either stops it at once. SIGHUP asks
-//! it to open its files anew. SIGPIPE is ignored by Rust's runtime. Called by `app` at the start.
+//! it to open its files anew and to read its configuration again. SIGPIPE is ignored by Rust's
+//! runtime. Called by `app` at the start.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};

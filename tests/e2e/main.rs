@@ -39,6 +39,7 @@ mod nginx;
 mod overload;
 mod readme;
 mod refusals;
+mod reload;
 mod runs;
 mod secrets;
 mod sessions;

@@ -27,6 +27,7 @@ mod policies;
 mod presence;
 mod rate_limit;
 mod registration;
+mod reload;
 mod run_endings;
 mod run_histories;
 mod run_spawns;

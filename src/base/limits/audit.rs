@@ -1,4 +1,4 @@
-//! The bounds of the audit file. A part of `limits`.
+//! The bounds of the audit file and of reloads. A part of `limits`.
 
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ pub const AUDIT_VALUE_BYTES_MAX: usize = 2 * 1024;
 pub const AUDIT_RETRY: Duration = Duration::from_secs(1);
 /// How long the end waits for the last lines of the audit file, twice at most: the queue, the disk.
 pub const AUDIT_FINISH_GRACE: Duration = Duration::from_secs(1);
+/// How long who asks for a reload waits for the files; the command waits twice as long.
+pub const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 /// Reasons that are told apart among the refusals of one address in a minute; further ones share a
 /// number. 1,000 addresses of 17 reasons of some 100 bytes are 1.7 MB.
 pub const REFUSAL_REASONS_MAX: usize = 16;

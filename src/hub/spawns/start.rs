@@ -203,7 +203,7 @@ impl Hub {
     }
 
     /// Lets those go on for whom there is a place, in order of arrival.
-    pub(super) fn give_places(&mut self, effects: &mut Vec<Effect>) {
+    pub(in crate::hub) fn give_places(&mut self, effects: &mut Vec<Effect>) {
         loop {
             let fits = |spawn: &&Spawn| self.has_place(spawn.template.as_ref());
             if self.stopping.is_some() {

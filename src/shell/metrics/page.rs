@@ -166,7 +166,7 @@ mod tests {
         let shared = Shared {
             inbox,
             inbound: Budget::new(1),
-            origins: OriginPolicy::new(true, &[], Vec::new()),
+            origins: OriginPolicy::new(true, &[], Vec::new()).into(),
             handshake: Duration::from_secs(1),
             preauth_bytes_max: 1,
             message_bytes_max: 1,
