@@ -24,6 +24,7 @@ use crate::base::limits::{END_GRACE, HUB_INBOX_MAX, STORE_REPORTS_MAX, WATCHDOG_
 use crate::base::secret::Secret;
 use crate::hub::Hub;
 use crate::hub::input::Input;
+use crate::hub::records::DurableState;
 use crate::protocol::origin::OriginPolicy;
 use crate::protocol::peer::ProxyPolicy;
 use crate::shell::audit::Audit;
@@ -72,7 +73,7 @@ struct Running {
     control: ControlSocket,
     watchdog: Watchdog,
     ending: Ending,
-    _metrics: Option<MetricsPage>,
+    _page: Option<MetricsPage>,
     manager: ServiceManager,
     reloads: Sender<ReloadRequest>,
     /// What the service manager was told last.
@@ -125,34 +126,20 @@ pub(super) fn serve(
     let refusals = Arc::new(Refusals::new(start_audit(config)?));
 
     let pairing_code = announce::pairing_code(config, &state).map_err(no_randomness)?;
-    let policy = config.policy(env!("CARGO_PKG_VERSION"), pairing_code.as_ref().map(Secret::hash));
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(no_randomness)?;
-    let hub = Hub::new(policy, state, seed, clock::moment());
+    let hub = new_hub(config, state, pairing_code.as_ref())?;
 
     let (inbox, hub_inbox) = bounded(HUB_INBOX_MAX);
     let address = socket.local_addr().map_err(io_error("cannot tell its own address"))?;
     let setup = ChildrenSetup::own(announce::url_for_children(address, config), open_files);
     let (children, reaper) = start_children(setup, inbox.clone(), wake.clone())?;
     let store = store.measured_by(Arc::clone(&metrics));
-    let told = Told {
-        readiness: Arc::clone(&readiness),
-        metrics: Arc::clone(&metrics),
-        refusals: Arc::clone(&refusals),
-    };
-    let snapshots = start_hub(hub, store, children, hub_inbox, told, wake.clone())?;
+    let told = Told { readiness: Arc::clone(&readiness), metrics: Arc::clone(&metrics), refusals };
+    let snapshots = start_hub(hub, store, children, hub_inbox, told.clone(), wake.clone())?;
     readiness.wait_for_start(clock::instant() + START_GRACE);
     let flusher = FlusherThread::start().map_err(io_error("cannot start the flusher"))?;
     let registry = Registry::new();
     let inbound = Budget::new(limits.inbound_bytes_total);
-    let shared = Arc::new(shared(
-        config,
-        inbox.clone(),
-        Arc::clone(&inbound),
-        Arc::clone(&readiness),
-        &metrics,
-        &refusals,
-    ));
+    let shared = Arc::new(shared(config, inbox.clone(), Arc::clone(&inbound), told));
     let service = service(config, Arc::clone(&shared));
     let setup = ListenerSetup {
         limits,
@@ -168,23 +155,10 @@ pub(super) fn serve(
     let gathered = move || drop(gathered.send(Wake::Gathered));
     let ending = Ending::start(inbox, Arc::clone(&registry), reaper, gathered)
         .map_err(io_error("cannot start the thread for the end"))?;
-    let (reloads, requests) = bounded(reload::REQUESTS_MAX);
-    let reloader = Reloader {
-        args: args.clone(),
-        config: config.clone(),
-        shared: Arc::clone(&shared),
-        tls,
-        diagnostics: diagnostics.clone(),
-    };
-    let reloaded = wake.clone();
-    reloader
-        .start(requests, move || drop(reloaded.send(Wake::Reloaded)))
-        .map_err(io_error("cannot start the thread for reloads"))?;
-    let owner = OwnerService { gateway: Arc::clone(&service), snapshots, reloads: reloads.clone() };
-    let owner = Arc::new(owner);
-    let control = ControlSocket::start(&config.state_dir, owner, &setup).map_err(io_error(
-        format_args!("cannot listen on {}", config.state_dir.join(CONTROL_SOCKET).display()),
-    ))?;
+    let reloads = start_reloads(config, args, diagnostics, Arc::clone(&shared), tls, wake)?;
+    let gateway = Arc::clone(&service);
+    let owner = OwnerService { gateway, snapshots, reloads: reloads.clone() };
+    let control = start_control(config, owner, &setup)?;
     let listener =
         Listener::start(socket, service, setup).map_err(io_error("cannot start the listener"))?;
     let page = metrics::start(metrics_socket, &shared, registry, &listener)?;
@@ -193,23 +167,71 @@ pub(super) fn serve(
         .map_err(io_error("cannot say that the gateway listens"))?;
 
     let manager = ServiceManager::from_environment();
-    let mut running = Running {
-        shared,
-        listener,
-        control,
-        watchdog,
-        ending,
-        _metrics: page,
-        manager,
-        reloads,
-        status: String::new(),
-    };
+    let status = String::new();
+    run(
+        &woken,
+        Running {
+            shared,
+            listener,
+            control,
+            watchdog,
+            ending,
+            _page: page,
+            manager,
+            reloads,
+            status,
+        },
+    )
+}
+
+/// Says that the gateway is ready, and runs it to its end.
+fn run(woken: &Receiver<Wake>, mut running: Running) -> Result<(), StartError> {
     running.status = running.describe();
     running.manager.ready(&running.status);
-
-    let stopped = wait_and_stop(&woken, running);
+    let refusals = Arc::clone(&running.shared.refusals);
+    let stopped = wait_and_stop(woken, running);
     refusals.finish();
     stopped
+}
+
+/// The hub as the configuration and the disk have it.
+fn new_hub(
+    config: &Config,
+    state: DurableState,
+    pairing_code: Option<&Secret>,
+) -> Result<Hub, StartError> {
+    let policy = config.policy(env!("CARGO_PKG_VERSION"), pairing_code.map(Secret::hash));
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(no_randomness)?;
+    Ok(Hub::new(policy, state, seed, clock::moment()))
+}
+
+/// Starts the thread that reads the configuration again; returns how it is asked to.
+fn start_reloads(
+    config: &Config,
+    args: &Args,
+    diagnostics: &Diagnostics,
+    shared: Arc<Shared>,
+    tls: Option<Arc<TlsSlot>>,
+    wake: Sender<Wake>,
+) -> Result<Sender<ReloadRequest>, StartError> {
+    let (reloads, requests) = bounded(reload::REQUESTS_MAX);
+    let (args, config, diagnostics) = (args.clone(), config.clone(), diagnostics.clone());
+    Reloader { args, config, shared, tls, diagnostics }
+        .start(requests, move || drop(wake.send(Wake::Reloaded)))
+        .map_err(io_error("cannot start the thread for reloads"))?;
+    Ok(reloads)
+}
+
+/// Starts the owner's door.
+fn start_control(
+    config: &Config,
+    owner: OwnerService,
+    setup: &ListenerSetup,
+) -> Result<ControlSocket, StartError> {
+    let path = config.state_dir.join(CONTROL_SOCKET);
+    ControlSocket::start(&config.state_dir, Arc::new(owner), setup)
+        .map_err(io_error(format_args!("cannot listen on {}", path.display())))
 }
 
 /// Starts recording, if that is wanted.
@@ -331,14 +353,7 @@ fn start_hub(
     Ok(snapshots)
 }
 
-fn shared(
-    config: &Config,
-    inbox: Sender<Inbound>,
-    inbound: Arc<Budget>,
-    readiness: Arc<Readiness>,
-    metrics: &Arc<Metrics>,
-    refusals: &Arc<Refusals>,
-) -> Shared {
+fn shared(config: &Config, inbox: Sender<Inbound>, inbound: Arc<Budget>, told: Told) -> Shared {
     Shared {
         inbox,
         inbound,
@@ -346,10 +361,10 @@ fn shared(
         handshake: config.limits.handshake,
         preauth_bytes_max: config.limits.preauth_bytes_max,
         message_bytes_max: config.limits.message_bytes_max,
-        readiness,
+        readiness: told.readiness,
         device_auth_required: config.auth.device.enabled && config.auth.device.require_signature,
-        refusals: Arc::clone(refusals),
-        metrics: Arc::clone(metrics),
+        refusals: told.refusals,
+        metrics: told.metrics,
     }
 }
 

@@ -43,7 +43,9 @@ fn check(adjust: impl FnOnce(&mut Policy), expected: Expect) {
 
 #[test]
 fn the_same_policy_closes_nobody() {
-    check(|policy| with_secrets(policy, "of ann", ScopeSet::ALL), expect![[r#"
+    check(
+        |policy| with_secrets(policy, "of ann", ScopeSet::ALL),
+        expect![[r#"
         0s Admit(conn-1 operator [operator.admin] device desk token-1 of default by device)
         0s Admit(conn-2 operator [operator.admin] of default by token)
         0s Admit(conn-3 operator [operator.admin] of default by password)
@@ -52,7 +54,8 @@ fn the_same_policy_closes_nobody() {
         0s Admit(conn-5 operator [operator.admin] of ann by token)
         0s Admit(conn-6 operator [operator.admin] of default by password)
         0s Admit(conn-7 operator [operator.admin] device desk token-1 of default by device)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -77,7 +80,9 @@ fn who_came_by_a_secret_that_is_gone_is_closed_and_who_has_a_device_stays() {
 
 #[test]
 fn a_secret_that_gives_less_than_before_closes_who_has_more() {
-    check(|policy| with_secrets(policy, "of ann", ScopeSet::READ), expect![[r#"
+    check(
+        |policy| with_secrets(policy, "of ann", ScopeSet::READ),
+        expect![[r#"
         0s Admit(conn-1 operator [operator.admin] device desk token-1 of default by device)
         0s Admit(conn-2 operator [operator.admin] of default by token)
         0s Admit(conn-3 operator [operator.admin] of default by password)
@@ -87,7 +92,8 @@ fn a_secret_that_gives_less_than_before_closes_who_has_more() {
         0s Admit(conn-5 operator [operator.read] of ann by token)
         0s Admit(conn-6 operator [operator.admin] of default by password)
         0s Admit(conn-7 operator [operator.admin] device desk token-1 of default by device)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -100,5 +106,6 @@ fn a_program_may_be_started_as_soon_as_the_new_policy_allows_it() {
     expect![[r#"
         0s Respond(conn-1, r1, INVALID_REQUEST "gateway.spawn.allowedCommands does not name \"p\"")
         0s Respond(conn-1, r2, spawned r2 sp-1 running pid 101)
-    "#]].assert_eq(&sim.take());
+    "#]]
+    .assert_eq(&sim.take());
 }

@@ -63,7 +63,7 @@ pub fn usable(path: &Path) -> io::Result<()> {
 }
 
 fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 fn check_directory(path: &Path) -> io::Result<()> {
