@@ -129,7 +129,7 @@ fn run(arguments: &[String]) -> Result<(), String> {
             inbound_bytes_total: 16 * MESSAGE_BYTES_MAX,
             backlog_bytes_total: 16 * MESSAGE_BYTES_MAX,
         },
-        tls,
+        tls: tls.map(tls::TlsSlot::new),
         gap_frame: |_: LogGap| Bytes::new(),
         flusher: flusher.handle(),
         registry: Arc::clone(&registry),

@@ -262,6 +262,7 @@ impl World {
             | Effect::MeasureSilence(_)
             | Effect::SetReady(_)
             | Effect::Diagnose(_)
+            | Effect::Audit(_)
             | Effect::Stopped => {}
         }
         None

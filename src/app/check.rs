@@ -14,16 +14,23 @@ use super::config::{Config, TlsConfig, read_private};
 use super::error::StartError;
 use super::server::connection_limits;
 use crate::base::limits::TLS_FILE_BYTES_MAX;
+use crate::shell::audit;
 use crate::shell::capacity::Machine;
 use crate::shell::state_dir;
 use crate::shell::tls::{TlsError, server_config_from_pem};
 
 /// Checks what the configuration points at: certificate and key, the limits against the machine,
-/// the state directory. The configuration itself, secrets included, was checked when it was
+/// the state directory, the audit file. The configuration itself, secrets included, was checked when it was
 /// loaded.
 pub fn check(config: &Config) -> Result<(), StartError> {
     load_tls(&config.tls)?;
     connection_limits(config, &Machine::read().capacity(config.spawn.concurrent_max))?;
+    if let Some(setup) = config.audit.setup() {
+        audit::usable(&setup.file).map_err(|source| StartError::Io {
+            what: format!("cannot write to audit.logFile, {}", setup.file.display()),
+            source,
+        })?;
+    }
     Ok(state_dir::check(&config.state_dir)?)
 }
 

@@ -10,6 +10,7 @@ mod client;
 pub mod config;
 pub mod error;
 mod metrics;
+mod reload;
 mod server;
 mod upkeep;
 
@@ -65,7 +66,7 @@ fn try_run(args: impl IntoIterator<Item = OsString>) -> Result<(), StartError> {
             for warning in config.warnings() {
                 log::warn!("{warning}");
             }
-            let served = server::serve(&config);
+            let served = server::serve(&config, &args, &diagnostics);
             diagnostics.flush(CONSOLE_GRACE);
             served
         }

@@ -13,11 +13,13 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
 
 use super::announce;
+use super::args::Args;
 use super::check::load_tls;
 use super::config::Config;
 use super::config::error::{ConfigError, ConfigErrors};
 use super::error::StartError;
 use super::metrics;
+use super::reload::{self, Reloader};
 use crate::base::limits::{END_GRACE, HUB_INBOX_MAX, STORE_REPORTS_MAX, WATCHDOG_INTERVAL};
 use crate::base::secret::Secret;
 use crate::hub::Hub;
@@ -25,26 +27,29 @@ use crate::hub::input::Input;
 use crate::hub::records::DurableState;
 use crate::protocol::origin::OriginPolicy;
 use crate::protocol::peer::ProxyPolicy;
+use crate::shell::audit::Audit;
 use crate::shell::budget::Budget;
 use crate::shell::capacity::{Capacity, Machine};
 use crate::shell::children::{self, Children, ChildrenSetup, ChildrenThread, Unheard};
 use crate::shell::clock;
 use crate::shell::control_socket::{CONTROL_SOCKET, ControlSocket};
+use crate::shell::diagnostics::Diagnostics;
 use crate::shell::dialogue::Shared;
 use crate::shell::ending::Ending;
 use crate::shell::fanout;
 use crate::shell::flusher::FlusherThread;
-use crate::shell::hub_thread::{HubSetup, HubThread, Inbound};
+use crate::shell::hub_thread::{HubThread, Inbound, Told};
 use crate::shell::listener::{self, ConnectionLimits, Listener, ListenerSetup};
 use crate::shell::metrics::{Metrics, MetricsPage};
 use crate::shell::own_process;
 use crate::shell::readiness::Readiness;
 use crate::shell::refusals::Refusals;
 use crate::shell::registry::Registry;
-use crate::shell::service::{GatewayService, OwnerService};
+use crate::shell::service::{GatewayService, OwnerService, ReloadRequest};
 use crate::shell::service_manager::ServiceManager;
 use crate::shell::signals::{self, StopSignal};
 use crate::shell::store::{SnapshotSource, Store, StoreHandle, StoreReport};
+use crate::shell::tls::TlsSlot;
 use crate::shell::watchdog::Watchdog;
 
 /// What the main thread waits for.
@@ -53,6 +58,8 @@ enum Wake {
     Signal(StopSignal),
     /// The hub has closed every connection and committed everything; its store.
     Finished(StoreHandle),
+    /// The configuration was read again, or was not good.
+    Reloaded,
     /// Connections are joined and the store is closed.
     Gathered,
     /// This thread panicked: what the hub knows is not to be trusted any more.
@@ -66,8 +73,9 @@ struct Running {
     control: ControlSocket,
     watchdog: Watchdog,
     ending: Ending,
-    _metrics: Option<MetricsPage>,
+    _page: Option<MetricsPage>,
     manager: ServiceManager,
+    reloads: Sender<ReloadRequest>,
     /// What the service manager was told last.
     status: String,
 }
@@ -95,7 +103,11 @@ impl Running {
 }
 
 /// Starts the gateway, runs it until it is told to stop, and stops it.
-pub(super) fn serve(config: &Config) -> Result<(), StartError> {
+pub(super) fn serve(
+    config: &Config,
+    args: &Args,
+    diagnostics: &Diagnostics,
+) -> Result<(), StartError> {
     let (wake, woken) = bounded(WAKES_MAX);
     let signalled = wake.clone();
     // First of all, so that a stop that is asked for during the start is one.
@@ -105,34 +117,35 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let open_files = own_process::open_files();
     let readiness = Arc::new(Readiness::new(clock::instant()));
     let limits = connection_limits(config, &Machine::read().capacity(config.spawn.concurrent_max))?;
-    let tls = load_tls(&config.tls)?;
+    let tls = load_tls(&config.tls)?.map(TlsSlot::new);
     let (store, state) = Store::open(&config.state_dir, config.durability)?;
     let socket = listener::bind(SocketAddr::new(config.bind, config.port))
         .map_err(io_error(format_args!("cannot listen on {}:{}", config.bind, config.port)))?;
     let metrics_socket = metrics::bind(config)?;
     let metrics = Arc::new(Metrics::default());
+    let refusals = Arc::new(Refusals::new(start_audit(config)?));
 
-    let (hub, pairing_code) = hub(config, state)?;
+    let pairing_code = announce::pairing_code(config, &state).map_err(no_randomness)?;
+    let hub = new_hub(config, state, pairing_code.as_ref())?;
+
     let (inbox, hub_inbox) = bounded(HUB_INBOX_MAX);
     let address = socket.local_addr().map_err(io_error("cannot tell its own address"))?;
     let setup = ChildrenSetup::own(announce::url_for_children(address, config), open_files);
     let (children, reaper) = start_children(setup, inbox.clone(), wake.clone())?;
     let store = store.measured_by(Arc::clone(&metrics));
-    let ready = Arc::clone(&readiness);
-    let snapshots = start_hub(hub, store, children, hub_inbox, ready, &metrics, wake.clone())?;
+    let told = Told { readiness: Arc::clone(&readiness), metrics: Arc::clone(&metrics), refusals };
+    let snapshots = start_hub(hub, store, children, hub_inbox, told.clone(), wake.clone())?;
     readiness.wait_for_start(clock::instant() + START_GRACE);
     let flusher = FlusherThread::start().map_err(io_error("cannot start the flusher"))?;
     let registry = Registry::new();
     let inbound = Budget::new(limits.inbound_bytes_total);
-    let ready = Arc::clone(&readiness);
-    let shared = shared(config, inbox.clone(), Arc::clone(&inbound), ready, &metrics);
-    let shared = Arc::new(shared);
+    let shared = Arc::new(shared(config, inbox.clone(), Arc::clone(&inbound), told));
     let service = service(config, Arc::clone(&shared));
     let setup = ListenerSetup {
         limits,
         inbound,
         metrics,
-        tls,
+        tls: tls.clone(),
         gap_frame: fanout::gap_frame,
         flusher: flusher.handle(),
         registry: Arc::clone(&registry),
@@ -142,10 +155,10 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
     let gathered = move || drop(gathered.send(Wake::Gathered));
     let ending = Ending::start(inbox, Arc::clone(&registry), reaper, gathered)
         .map_err(io_error("cannot start the thread for the end"))?;
-    let owner = Arc::new(OwnerService { gateway: Arc::clone(&service), snapshots });
-    let control = ControlSocket::start(&config.state_dir, owner, &setup).map_err(io_error(
-        format_args!("cannot listen on {}", config.state_dir.join(CONTROL_SOCKET).display()),
-    ))?;
+    let reloads = start_reloads(config, args, diagnostics, Arc::clone(&shared), tls, wake)?;
+    let gateway = Arc::clone(&service);
+    let owner = OwnerService { gateway, snapshots, reloads: reloads.clone() };
+    let control = start_control(config, owner, &setup)?;
     let listener =
         Listener::start(socket, service, setup).map_err(io_error("cannot start the listener"))?;
     let page = metrics::start(metrics_socket, &shared, registry, &listener)?;
@@ -154,20 +167,78 @@ pub(super) fn serve(config: &Config) -> Result<(), StartError> {
         .map_err(io_error("cannot say that the gateway listens"))?;
 
     let manager = ServiceManager::from_environment();
-    let mut running = Running {
-        shared,
-        listener,
-        control,
-        watchdog,
-        ending,
-        _metrics: page,
-        manager,
-        status: String::new(),
-    };
+    let status = String::new();
+    run(
+        &woken,
+        Running {
+            shared,
+            listener,
+            control,
+            watchdog,
+            ending,
+            _page: page,
+            manager,
+            reloads,
+            status,
+        },
+    )
+}
+
+/// Says that the gateway is ready, and runs it to its end.
+fn run(woken: &Receiver<Wake>, mut running: Running) -> Result<(), StartError> {
     running.status = running.describe();
     running.manager.ready(&running.status);
+    let refusals = Arc::clone(&running.shared.refusals);
+    let stopped = wait_and_stop(woken, running);
+    refusals.finish();
+    stopped
+}
 
-    wait_and_stop(&woken, running)
+/// The hub as the configuration and the disk have it.
+fn new_hub(
+    config: &Config,
+    state: DurableState,
+    pairing_code: Option<&Secret>,
+) -> Result<Hub, StartError> {
+    let policy = config.policy(env!("CARGO_PKG_VERSION"), pairing_code.map(Secret::hash));
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(no_randomness)?;
+    Ok(Hub::new(policy, state, seed, clock::moment()))
+}
+
+/// Starts the thread that reads the configuration again; returns how it is asked to.
+fn start_reloads(
+    config: &Config,
+    args: &Args,
+    diagnostics: &Diagnostics,
+    shared: Arc<Shared>,
+    tls: Option<Arc<TlsSlot>>,
+    wake: Sender<Wake>,
+) -> Result<Sender<ReloadRequest>, StartError> {
+    let (reloads, requests) = bounded(reload::REQUESTS_MAX);
+    let (args, config, diagnostics) = (args.clone(), config.clone(), diagnostics.clone());
+    Reloader { args, config, shared, tls, diagnostics }
+        .start(requests, move || drop(wake.send(Wake::Reloaded)))
+        .map_err(io_error("cannot start the thread for reloads"))?;
+    Ok(reloads)
+}
+
+/// Starts the owner's door.
+fn start_control(
+    config: &Config,
+    owner: OwnerService,
+    setup: &ListenerSetup,
+) -> Result<ControlSocket, StartError> {
+    let path = config.state_dir.join(CONTROL_SOCKET);
+    ControlSocket::start(&config.state_dir, Arc::new(owner), setup)
+        .map_err(io_error(format_args!("cannot listen on {}", path.display())))
+}
+
+/// Starts recording, if that is wanted.
+fn start_audit(config: &Config) -> Result<Audit, StartError> {
+    let Some(setup) = config.audit.setup() else { return Ok(Audit::default()) };
+    let file = setup.file.display();
+    Audit::start(setup).map_err(io_error(format_args!("cannot write to audit.logFile, {file}")))
 }
 
 /// How long the first commit may take before the port listens all the same, not ready.
@@ -212,6 +283,14 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
                 running.control.stop();
                 running.ending.ask("service restart".to_owned());
             }
+            Wake::Signal(StopSignal::Reload) => {
+                running.shared.refusals.audit().reopen();
+                running.manager.reloading();
+                reload::ask(&running.reloads);
+            }
+            // It has been told that the gateway stops.
+            Wake::Reloaded if running.shared.readiness.is_draining() => {}
+            Wake::Reloaded => running.manager.ready(&running.status),
             Wake::Signal(StopSignal::StopNow) => {
                 return Err(StartError::Other("stopped at once by a second signal".to_owned()));
             }
@@ -228,15 +307,6 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
             }
         }
     }
-}
-
-/// The hub with what was on disk, and the pairing code that is to be announced, if one is.
-fn hub(config: &Config, state: DurableState) -> Result<(Hub, Option<Secret>), StartError> {
-    let pairing_code = announce::pairing_code(config, &state).map_err(no_randomness)?;
-    let policy = config.policy(env!("CARGO_PKG_VERSION"), pairing_code.as_ref().map(Secret::hash));
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(no_randomness)?;
-    Ok((Hub::new(policy, state, seed, clock::moment()), pairing_code))
 }
 
 /// Starts the threads that look after child processes; what they tell goes to the hub's inbox.
@@ -260,8 +330,7 @@ fn start_hub(
     store: Store,
     children: Children,
     inbox: Receiver<Inbound>,
-    readiness: Arc<Readiness>,
-    metrics: &Arc<Metrics>,
+    told: Told,
     wake: Sender<Wake>,
 ) -> Result<SnapshotSource, StartError> {
     let (report, reports) = bounded(STORE_REPORTS_MAX);
@@ -275,37 +344,34 @@ fn start_hub(
             });
         })
         .map_err(io_error("cannot start the store thread"))?;
-    let fanout =
-        fanout::start(Arc::clone(metrics)).map_err(io_error("cannot start the fan-out thread"))?;
+    let fanout = fanout::start(Arc::clone(&told.metrics))
+        .map_err(io_error("cannot start the fan-out thread"))?;
     let snapshots = store.snapshots();
-    let metrics = Arc::clone(metrics);
-    let setup = HubSetup { hub, inbox, reports, fanout, store, children, readiness, metrics };
-    HubThread::new(setup)
+    HubThread::new(hub, inbox, reports, fanout, store, children, told)
         .start(move |end| drop(wake.send(end.map_or(Wake::Broken("hub"), Wake::Finished))))
         .map_err(io_error("cannot start the hub thread"))?;
     Ok(snapshots)
 }
 
-fn shared(
-    config: &Config,
-    inbox: Sender<Inbound>,
-    inbound: Arc<Budget>,
-    readiness: Arc<Readiness>,
-    metrics: &Arc<Metrics>,
-) -> Shared {
-    let ui = &config.control_ui;
+fn shared(config: &Config, inbox: Sender<Inbound>, inbound: Arc<Budget>, told: Told) -> Shared {
     Shared {
         inbox,
         inbound,
-        origins: OriginPolicy::new(ui.enabled, &ui.allowed_origins, config.public_hosts.clone()),
+        origins: origins(config).into(),
         handshake: config.limits.handshake,
         preauth_bytes_max: config.limits.preauth_bytes_max,
         message_bytes_max: config.limits.message_bytes_max,
-        readiness,
+        readiness: told.readiness,
         device_auth_required: config.auth.device.enabled && config.auth.device.require_signature,
-        refusals: Refusals::default(),
-        metrics: Arc::clone(metrics),
+        refusals: told.refusals,
+        metrics: told.metrics,
     }
+}
+
+/// Which pages may connect.
+pub(super) fn origins(config: &Config) -> OriginPolicy {
+    let ui = &config.control_ui;
+    OriginPolicy::new(ui.enabled, &ui.allowed_origins, config.public_hosts.clone())
 }
 
 fn service(config: &Config, shared: Arc<Shared>) -> Arc<GatewayService> {

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+mod audit;
 mod cron;
 mod spawn;
 mod talk;
 
+pub use self::audit::*;
 pub use self::cron::*;
 pub use self::spawn::*;
 pub use self::talk::*;

@@ -14,10 +14,11 @@
 use crate::base::ids::{AgentName, ConnId, RequestId, SpawnId, UserName};
 use crate::base::limits::{RESTART_EXPECTED, TICK_INTERVAL};
 use crate::base::time::{Moment, millis};
+use crate::hub::audit::{Actor, AuditEvent};
 use crate::hub::clients::Client;
 use crate::hub::commits::Waiter;
 use crate::hub::credentials::{self, Presented};
-use crate::hub::effect::{Diagnostic, DiagnosticValue, Effect};
+use crate::hub::effect::Effect;
 use crate::hub::input::ConnectRequested;
 use crate::hub::policy::{SecretKind, SecretWithoutDevice, SharedSecret};
 use crate::hub::rate_limit::Credential;
@@ -41,12 +42,16 @@ pub(super) struct Admission {
     pub(super) client: connect::Client,
     pub(super) peer: PeerContext,
     pub(super) grant: Grant,
-    mode: &'static str,
+    pub(super) mode: &'static str,
     pub(super) token: Option<(IssuedToken, TokenHash)>,
+    /// Whether nobody had that token before.
+    pub(super) token_is_new: bool,
     /// The key that signed, when a signature let it in.
     pub(super) key: Option<PublicKey>,
     /// The spawn whose credential let it in.
     pub(super) spawn: Option<SpawnId>,
+    /// The shared secret that let it in alone, with the scopes that it gave.
+    pub(super) secret: Option<SharedSecret>,
     /// What was registered for it.
     pub(super) registered: Option<Registered>,
 }
@@ -63,7 +68,7 @@ impl Hub {
             Ok(admission) => self.begin_admission(now, admission, effects),
             Err(refusal) => {
                 let client = asked.connect.client.id;
-                self.refuse(now, asked.conn, &asked.peer, client, *refusal, effects);
+                Self::refuse(asked.conn, &asked.peer, client, *refusal, effects);
             }
         }
     }
@@ -291,7 +296,10 @@ impl Hub {
             SecretKind::Token => "token",
             SecretKind::Password => "password",
         };
-        Ok(Admission::new(asked, grant, mode))
+        let scopes = grant.scopes;
+        let mut admission = Admission::new(asked, grant, mode);
+        admission.secret = Some(SharedSecret { scopes, ..secret.clone() });
+        Ok(admission)
     }
 
     /// The name of an agent without a device, which must not be that of an agent with one.
@@ -327,7 +335,9 @@ impl Hub {
         };
         let mut admission = Admission::new(asked, grant, "device");
         admission.key = Some(device.public_key);
-        admission.token = Some(self.issue_token(now, device));
+        let (token, is_new) = self.issue_token(now, device);
+        admission.token = Some(token);
+        admission.token_is_new = is_new;
         admission
     }
 
@@ -358,9 +368,11 @@ impl Hub {
             conn,
             Client {
                 grant: admission.grant.clone(),
+                address: admission.peer.address,
                 client_id: admission.client.id.clone(),
                 spawn: admission.spawn.clone(),
                 has_signed: admission.key.is_some(),
+                secret: admission.secret.clone(),
                 rtt: None,
                 closing: false,
                 waits: 0,
@@ -370,6 +382,8 @@ impl Hub {
         self.ticks.started(now);
         self.presence.arrived(now.at, conn, key, entry);
         effects.extend(admission.diagnostics().into_iter().map(Effect::Diagnose));
+        effects.push(admission.audit_success());
+        effects.extend(admission.audit_token());
         let (mut presence, presence_version) = self.presence.shown(now.at);
         if !admission.grant.scopes.contains(ScopeSet::READ) {
             // Who else is here is for those who may hear `presence` events.
@@ -407,29 +421,17 @@ impl Hub {
         spawn.into_iter().chain(cron).chain(["logs"]).collect()
     }
 
-    /// Refuses a `connect`, and reports it unless its address has been reported just now.
+    /// Refuses a `connect`.
     pub(super) fn refuse(
-        &mut self,
-        now: Moment,
         conn: ConnId,
         peer: &PeerContext,
         client_id: String,
         refusal: Refusal,
         effects: &mut Vec<Effect>,
     ) {
-        if self.refusal_log.refused(now.at, peer.address) {
-            let reason = refusal.error.detail_code().to_owned();
-            effects.push(Effect::Diagnose(Diagnostic {
-                level: log::Level::Warn,
-                msg: "Connect refused",
-                fields: vec![
-                    ("client_id", DiagnosticValue::Text(client_id)),
-                    ("reason", DiagnosticValue::Text(reason)),
-                    ("conn", DiagnosticValue::Text(conn.to_string())),
-                    ("peer", DiagnosticValue::Text(peer.address.to_string())),
-                ],
-            }));
-        }
+        let reason = refusal.error.detail_code();
+        let event = AuditEvent::refused(Actor::stranger(conn, peer), Some(client_id), reason);
+        effects.push(Effect::Audit(Box::new(event)));
         let Refusal { error, close } = refusal;
         effects.push(Effect::Refuse { conn, error: Box::new(error), reason: close });
     }
@@ -451,8 +453,10 @@ impl Admission {
             grant,
             mode,
             token: None,
+            token_is_new: false,
             key: None,
             spawn: None,
+            secret: None,
             registered: None,
         }
     }

@@ -4,9 +4,11 @@
 //! Every other part of the hub looks a peer up here before it answers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::base::ids::{AgentName, ConnId, DeviceId, SessionKey, SpawnId};
+use crate::hub::policy::SharedSecret;
 use crate::protocol::hello::Grant;
 use crate::protocol::scope::Role;
 
@@ -14,10 +16,14 @@ use crate::protocol::scope::Role;
 pub(super) struct Client {
     /// What it may do.
     pub(super) grant: Grant,
+    /// Where it comes from, behind trusted proxies.
+    pub(super) address: IpAddr,
     /// `client.id`, for diagnostics.
     pub(super) client_id: String,
     /// Whether its device has signed on this connection, and not only shown a token.
     pub(super) has_signed: bool,
+    /// The shared secret that let it in, if one did, with the scopes that it has by it.
+    pub(super) secret: Option<SharedSecret>,
     /// The round trip of its last heartbeat.
     pub(super) rtt: Option<Duration>,
     /// The spawn whose credential let it in.

@@ -53,6 +53,7 @@ impl Hub {
                 }
                 Waiter::Admission(admission) => {
                     // A connection that closed meanwhile leaves its registration behind.
+                    effects.extend(admission.audit_registered());
                     let otherwise = refusals::changed_meanwhile();
                     self.finish_admission(now, *admission, otherwise, effects);
                 }
@@ -181,7 +182,7 @@ impl Hub {
             otherwise
         };
         let (conn, peer, client) = admission.into_refused();
-        self.refuse(now, conn, &peer, client, refusal, effects);
+        Self::refuse(conn, &peer, client, refusal, effects);
     }
 
     /// Keeps what still has to reach the disk; returns who waited.

@@ -2,6 +2,7 @@
 
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, RequestId, Ticket};
+use crate::hub::audit::AuditEvent;
 use crate::hub::child::ChildOrder;
 use crate::hub::records::Change;
 use crate::protocol::error::ProtocolError;
@@ -83,6 +84,9 @@ pub enum Effect {
     Child(Box<ChildOrder>),
     /// Write one line of diagnostics.
     Diagnose(Diagnostic),
+    /// Write one line of audit, if that is wanted; refused connects are reported in diagnostics,
+    /// too, and summarised in both.
+    Audit(Box<AuditEvent>),
     /// All connections are gone and everything is committed: the process may end.
     Stopped,
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, RequestId, Ticket};
 use crate::hub::child::ChildNews;
+use crate::hub::policy::Policy;
 use crate::protocol::connect::Connect;
 use crate::protocol::device::DeviceProof;
 use crate::protocol::peer::PeerContext;
@@ -59,6 +60,8 @@ pub enum Input {
         /// Why, for the `shutdown` event.
         reason: String,
     },
+    /// The configuration was read again. What cannot change while the hub runs is left as it is.
+    PolicyChanged(Box<Policy>),
     /// Something happened to a child process.
     Child(Box<ChildNews>),
     /// Nothing but time has passed.

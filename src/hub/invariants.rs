@@ -4,7 +4,7 @@
 
 use crate::base::limits::{
     DEVICES_MAX, IDEMPOTENT_ANSWERS_MAX, PAIRINGS_MAX, RATE_LIMIT_ADDRESSES_MAX,
-    REFUSAL_SUMMARIES_MAX, TOKENS_PER_DEVICE_MAX,
+    TOKENS_PER_DEVICE_MAX,
 };
 use crate::hub::Hub;
 use crate::hub::runs::table::Stage;
@@ -26,7 +26,6 @@ impl Hub {
             ),
             (self.pairings.len() <= PAIRINGS_MAX, "the pairings are bounded"),
             (self.limiter.len() <= RATE_LIMIT_ADDRESSES_MAX, "the rate limits are bounded"),
-            (self.refusal_log.len() <= REFUSAL_SUMMARIES_MAX, "the summaries are bounded"),
             (self.answers.len() <= IDEMPOTENT_ANSWERS_MAX, "the answers are bounded"),
             (
                 self.journal.len() <= limits.journal_entries_max.max(1),

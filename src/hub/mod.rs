@@ -10,6 +10,7 @@
 // A new variant of one of our enums has to be considered everywhere.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub mod audit;
 pub mod child;
 pub mod effect;
 pub mod gauges;
@@ -38,9 +39,9 @@ mod marks;
 mod pairing;
 mod presence;
 mod rate_limit;
-pub mod refusal_log;
 mod refusals;
 mod registration;
+mod reload;
 mod reports;
 mod sessions;
 mod spawns;
@@ -75,7 +76,6 @@ use crate::hub::policy::Policy;
 use crate::hub::presence::Presence;
 use crate::hub::rate_limit::RateLimiter;
 use crate::hub::records::{Change, DurableState, TokenRecord};
-use crate::hub::refusal_log::RefusalLog;
 use crate::hub::reports::From;
 use crate::hub::runs::RunEnded;
 use crate::hub::runs::history::History;
@@ -106,7 +106,6 @@ pub struct Hub {
     tokens: Tokens,
     pairings: Pairings,
     limiter: RateLimiter,
-    refusal_log: RefusalLog,
     journal: Journal,
     sessions: Sessions,
     agents: Agents,
@@ -186,7 +185,6 @@ impl Hub {
             connecting: BTreeSet::new(),
             devices,
             tokens,
-            refusal_log: RefusalLog::default(),
             answers,
             runs,
             history,
@@ -217,6 +215,7 @@ impl Hub {
             Input::StoreFailed { ticket: _, error } => self.store_failed(now, error, effects),
             Input::StoreRecovered => self.store_recovered(now, effects),
             Input::StopRequested { reason } => self.stop_requested(now, reason, effects),
+            Input::PolicyChanged(policy) => self.policy_changed(*policy, effects),
             Input::Child(news) => self.child_news(now, *news, effects),
             Input::Tick => {}
         }
@@ -292,7 +291,6 @@ impl Hub {
             self.presence.deadline(),
             self.answers.deadline(),
             self.pairings.deadline(),
-            self.refusal_log.deadline(),
             self.runs.deadline(),
             self.approvals.deadline(),
             self.spawns.deadline(),
@@ -332,17 +330,6 @@ impl Hub {
         while let Some(pairing) = self.pairings.expire_one(now.at) {
             let resolved = pairing.resolved("expired", now.unix_ms);
             effects.push(Effect::Broadcast(Event::PairResolved(resolved)));
-        }
-        for summary in self.refusal_log.due(now.at) {
-            let peer = summary.address.map_or_else(|| "others".to_owned(), |peer| peer.to_string());
-            effects.push(Effect::Diagnose(Diagnostic {
-                level: log::Level::Warn,
-                msg: "Connects refused",
-                fields: vec![
-                    ("peer", DiagnosticValue::Text(peer)),
-                    ("count", DiagnosticValue::Number(summary.count)),
-                ],
-            }));
         }
     }
 

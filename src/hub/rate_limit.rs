@@ -53,6 +53,11 @@ impl RateLimiter {
         }
     }
 
+    /// Counts by this policy from now on; a lock-out that has begun is as long as it was.
+    pub(super) fn set_policy(&mut self, policy: RateLimitPolicy) {
+        self.policy = policy;
+    }
+
     /// How long this address is still locked out, if it is.
     pub(super) fn locked_for(&self, now: Instant, address: IpAddr) -> Option<Duration> {
         let until = self.records.get(&address)?.locked_until?;

@@ -8,6 +8,7 @@ use crate::base::ids::{AgentName, DeviceId, PairingId, UserName};
 use crate::base::limits::DEVICES_MAX;
 use crate::base::time::Moment;
 use crate::hub::admission::{Admission, asked_or_default, grantable};
+use crate::hub::audit::{Actor, AuditKind, audit, text};
 use crate::hub::credentials::Presented;
 use crate::hub::effect::Effect;
 use crate::hub::input::ConnectRequested;
@@ -243,12 +244,12 @@ impl Hub {
         Ok(admission)
     }
 
-    /// The device's token, made durable with the next commit when it is new.
+    /// The device's token, made durable with the next commit when it is new; and whether it is.
     pub(super) fn issue_token(
         &mut self,
         now: Moment,
         device: &DeviceRecord,
-    ) -> (IssuedToken, TokenHash) {
+    ) -> ((IssuedToken, TokenHash), bool) {
         let ttl = self.policy.auth.token_ttl;
         let issue = self.tokens.issue(now.unix_ms, device, ttl, &mut self.entropy);
         for hash in issue.ended {
@@ -261,7 +262,7 @@ impl Hub {
                 self.commits.put_token(record);
             }
         }
-        (issue.token, issue.hash)
+        ((issue.token, issue.hash), issue.is_new)
     }
 
     /// Ends a device's tokens, here at once and on disk with the next commit that succeeds.
@@ -309,6 +310,17 @@ impl Hub {
                     effects.push(Effect::Broadcast(Event::PairResolved(resolved)));
                 }
                 effects.push(Effect::Broadcast(Event::PairRequested(pairing.to_json())));
+                effects.push(audit(
+                    AuditKind::DevicePending,
+                    Actor::stranger(asked.conn, &asked.peer),
+                    [
+                        text("subject", &claim.id),
+                        text("request", pairing.id.as_str()),
+                        text("role", connect.role),
+                        text("scopes", asked_or_default(connect)),
+                        text("reason", reason.as_str()),
+                    ],
+                ));
                 pairing.id
             }
         };

@@ -13,6 +13,7 @@ use crate::base::ids::ConnId;
 use crate::base::limits::{RESTART_EXPECTED, STOP_COMMIT_GRACE, STOP_GRACE};
 use crate::base::time::{Moment, millis};
 use crate::hub::Hub;
+use crate::hub::audit::{Actor, AuditKind, audit, text};
 use crate::hub::effect::Effect;
 use crate::protocol::event::Event;
 
@@ -38,6 +39,8 @@ impl Hub {
             return;
         }
         let restart_expected_ms = Some(millis(RESTART_EXPECTED));
+        let why = text("reason", &reason);
+        effects.push(audit(AuditKind::Shutdown, Actor::default(), [why]));
         effects.push(Effect::Broadcast(Event::Shutdown { reason, restart_expected_ms }));
         effects.push(Effect::SetReady(Err("the gateway is stopping")));
         self.stopping = Some(Stage::Committing {

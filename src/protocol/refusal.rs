@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::base::close_reason::CloseReason;
-use crate::base::limits::ECHO_ORIGIN_CHARS_MAX;
+use crate::base::limits::{ECHO_ORIGIN_CHARS_MAX, STORE_RETRY_AFTER};
 use crate::base::time::millis;
 use crate::protocol::connect::PROTOCOLS;
 use crate::protocol::device::DeviceFailure;
@@ -335,6 +335,14 @@ impl Refusal {
             Self::new(ErrorCode::Unavailable, 1013, "UNAVAILABLE_CAPACITY", close.text());
         refusal.error.retry_after_ms = Some(millis(retry_after));
         refusal.close = close;
+        refusal
+    }
+
+    /// The audit file takes no lines, and the gateway is to let nobody in without one.
+    pub fn audit_failing() -> Self {
+        let message = "not let in: the gateway cannot write its audit log right now";
+        let mut refusal = Self::new(ErrorCode::Unavailable, 1013, "UNAVAILABLE_STORAGE", message);
+        refusal.error.retry_after_ms = Some(millis(STORE_RETRY_AFTER));
         refusal
     }
 

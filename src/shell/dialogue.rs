@@ -4,8 +4,8 @@
 //! JSON, typed parameters, Ed25519. Answers `ping` and everything stateless itself; hands the rest
 //! to the hub. Owns no shared state.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -49,8 +49,8 @@ pub struct Shared {
     pub inbox: Sender<Inbound>,
     /// Accounts requests that wait for the hub.
     pub inbound: Arc<Budget>,
-    /// Which origins may connect.
-    pub origins: OriginPolicy,
+    /// Which origins may connect; see [`Shared::set_origins`].
+    pub origins: RwLock<OriginPolicy>,
     /// How long a peer has for its `connect`.
     pub handshake: std::time::Duration,
     /// Inbound message limit before the handshake has ended, bytes.
@@ -62,9 +62,21 @@ pub struct Shared {
     /// Whether the challenge asks for a device.
     pub device_auth_required: bool,
     /// Hears of peers that are refused here.
-    pub refusals: Refusals,
+    pub refusals: Arc<Refusals>,
     /// Counts what is heard.
     pub metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    /// Lets these origins connect from now on; who is there stays.
+    pub fn set_origins(&self, origins: OriginPolicy) {
+        *self.origins.write().unwrap_or_else(PoisonError::into_inner) = origins;
+    }
+
+    /// Why this peer's page may not connect, if it may not.
+    fn check_origin(&self, peer: &PeerContext) -> Option<Refusal> {
+        self.origins.read().unwrap_or_else(PoisonError::into_inner).check(peer).err()
+    }
 }
 
 /// Where a dialogue stands.
@@ -133,6 +145,9 @@ impl Dialogue {
             let refusal = Refusal::over_capacity(CAPACITY_RETRY_AFTER);
             return self.refuse_connect(link, connect.id.as_str(), refusal);
         }
+        if self.shared.refusals.audit().refuses() && !self.context.is_owner {
+            return self.refuse_connect(link, connect.id.as_str(), Refusal::audit_failing());
+        }
         let proof = device::prove(&connect, &self.nonce, clock::moment().unix_ms);
         let peer = Arc::new(Peer::new(Arc::clone(link), connect.id.clone()));
         self.state = State::Connecting(Arc::clone(&peer));
@@ -158,7 +173,7 @@ impl Dialogue {
     fn note_refusal(&self, refusal: &Refusal) {
         let reason = refusal.error.detail_code();
         self.shared.metrics.refused(reason);
-        self.shared.refusals.refused(self.context.address, self.conn, reason);
+        self.shared.refusals.refused(&self.context, self.conn, reason);
     }
 
     /// The time for the handshake is over.
@@ -287,7 +302,7 @@ impl Handler for Dialogue {
         let now = clock::moment();
         let challenge = device::challenge(&self.nonce, now.unix_ms, required);
         let bytes = ws::text(&challenge);
-        self.origin_refusal = self.shared.origins.check(&self.context).err();
+        self.origin_refusal = self.shared.check_origin(&self.context);
         let patience = match self.origin_refusal {
             Some(_) => self.shared.handshake.min(REFUSED_ORIGIN_GRACE),
             None => self.shared.handshake,
@@ -382,7 +397,7 @@ impl Handler for Dialogue {
     fn closed(&mut self, reason: &CloseReason) {
         self.shared.metrics.websockets.fetch_sub(1, Ordering::Relaxed);
         if matches!(reason, CloseReason::HandshakeTimeout | CloseReason::PreauthTooLarge) {
-            self.shared.refusals.refused(self.context.address, self.conn, reason.name());
+            self.shared.refusals.refused(&self.context, self.conn, reason.name());
         }
         if self.introduced {
             // The last word about this connection must arrive.

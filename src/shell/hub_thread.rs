@@ -26,6 +26,7 @@ use crate::shell::fanout::Job;
 use crate::shell::metrics::Metrics;
 use crate::shell::peer::Peer;
 use crate::shell::readiness::{Readiness, STATUS_AGE_MAX};
+use crate::shell::refusals::Refusals;
 use crate::shell::store::StoreHandle;
 
 /// Inputs handled before their effects are handed on: long enough to make bursts of a flood,
@@ -46,28 +47,18 @@ pub enum Inbound {
     Input(Input),
 }
 
-/// The hub and everything its inputs come from and its effects reach.
-pub struct HubSetup {
-    /// The hub.
-    pub hub: Hub,
-    /// What connection threads, signals and children tell.
-    pub inbox: Receiver<Inbound>,
-    /// What the store tells: its own queue, so that commits are noticed while the inbox is held
-    /// back.
-    pub reports: Receiver<Input>,
-    /// Takes jobs.
-    pub fanout: Sender<Vec<Job>>,
-    /// Takes commits.
-    pub store: StoreHandle,
-    /// Take orders.
-    pub children: Children,
-    /// Shows what HTTP tells.
+/// Who hears of what the hub does, beside peers, disk and children.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// What HTTP tells.
     pub readiness: Arc<Readiness>,
-    /// Where it counts.
+    /// Counts and durations.
     pub metrics: Arc<Metrics>,
+    /// Audit lines, and reports of refused connects.
+    pub refusals: Arc<Refusals>,
 }
 
-/// The thread, before it starts.
+/// The hub and everything its effects reach.
 pub struct HubThread {
     hub: Hub,
     inbox: Receiver<Inbound>,
@@ -75,18 +66,25 @@ pub struct HubThread {
     fanout: Sender<Vec<Job>>,
     store: StoreHandle,
     children: Children,
-    readiness: Arc<Readiness>,
-    metrics: Arc<Metrics>,
+    told: Told,
     /// The peers that have asked to connect and are not gone.
     peers: HashMap<ConnId, Arc<Peer>>,
 }
 
 impl HubThread {
-    /// With nobody connected.
-    pub fn new(setup: HubSetup) -> Self {
-        let HubSetup { hub, inbox, reports, fanout, store, children, readiness, metrics } = setup;
-        let peers = HashMap::new();
-        Self { hub, inbox, reports, fanout, store, children, readiness, metrics, peers }
+    /// Takes `inbox` from connection threads, signals and children, `reports` from the store; gives
+    /// jobs to `fanout`, commits to `store` and orders to `children`; tells the rest who else
+    /// wants to know.
+    pub fn new(
+        hub: Hub,
+        inbox: Receiver<Inbound>,
+        reports: Receiver<Input>,
+        fanout: Sender<Vec<Job>>,
+        store: StoreHandle,
+        children: Children,
+        told: Told,
+    ) -> Self {
+        Self { hub, inbox, reports, fanout, store, children, told, peers: HashMap::new() }
     }
 
     /// Starts the thread. `ended` is called on it at its end: with the store once the hub says that
@@ -122,8 +120,8 @@ impl HubThread {
                 }
                 self.show_status(&mut shown);
             }
-            self.metrics.set_hub(&self.hub.gauges());
-            self.metrics.hub_turns.observe(clock::instant().saturating_duration_since(began));
+            self.told.metrics.set_hub(&self.hub.gauges());
+            self.told.metrics.hub_turns.observe(clock::instant().saturating_duration_since(began));
         }
     }
 
@@ -131,7 +129,7 @@ impl HubThread {
     fn show_status(&self, shown: &mut Option<Instant>) {
         let now = clock::moment();
         if shown.is_none_or(|at| now.at.saturating_duration_since(at) >= STATUS_AGE_MAX) {
-            self.readiness.set_status(self.hub.current_status(now));
+            self.told.readiness.set_status(self.hub.current_status(now));
             *shown = Some(now.at);
         }
     }
@@ -204,7 +202,7 @@ impl HubThread {
                 _ => None,
             };
             self.hub.handle(clock::moment(), input, effects);
-            self.readiness.progressed();
+            self.told.readiness.progressed();
             for effect in effects.drain(..) {
                 match effect {
                     Effect::MeasureSilence(conns) => next.push_back(measure(&self.peers, &conns)),
@@ -216,14 +214,7 @@ impl HubThread {
                             unreachable!("the hub bounds its places, and the orders of each")
                         }
                     },
-                    effect => perform(
-                        effect,
-                        &self.peers,
-                        &self.store,
-                        &self.readiness,
-                        &self.metrics,
-                        jobs,
-                    ),
+                    effect => perform(effect, &self.peers, &self.store, &self.told, jobs),
                 }
             }
             if let Some(conn) = gone
@@ -251,15 +242,14 @@ fn perform(
     effect: Effect,
     peers: &HashMap<ConnId, Arc<Peer>>,
     store: &StoreHandle,
-    readiness: &Readiness,
-    metrics: &Metrics,
+    told: &Told,
     jobs: &mut Vec<Job>,
 ) {
     let peer = |conn: ConnId| peers.get(&conn).map(Arc::clone);
     let job = match effect {
         Effect::Admit(hello) => peer(hello.conn).map(|peer| Job::Admit(peer, hello)),
         Effect::Refuse { conn, error, reason } => {
-            metrics.refused(error.detail_code());
+            told.metrics.refused(error.detail_code());
             peer(conn).map(|peer| Job::Refuse(peer, error, reason))
         }
         Effect::Respond { conn, id, result } => {
@@ -282,11 +272,15 @@ fn perform(
             None
         }
         Effect::SetReady(ready) => {
-            readiness.set(ready);
+            told.readiness.set(ready);
             None
         }
         Effect::Diagnose(diagnostic) => {
             diagnostics::diagnose(&diagnostic);
+            None
+        }
+        Effect::Audit(event) => {
+            told.refusals.report(*event);
             None
         }
         Effect::Child(_) | Effect::MeasureSilence(_) | Effect::Stopped => {

@@ -16,7 +16,6 @@ use bytes::Bytes;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown, SocketFlags};
-use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::base::limits::{
@@ -32,6 +31,7 @@ use crate::shell::flusher::{Flusher, timespec};
 use crate::shell::link::{Link, LinkSetup};
 use crate::shell::metrics::Metrics;
 use crate::shell::registry::{Registration, Registry};
+use crate::shell::tls::TlsSlot;
 
 /// The configured limits of connections; built by `app` from `[gateway.limits]`.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,7 @@ pub struct ListenerSetup {
     /// See [`ConnectionLimits`].
     pub limits: ConnectionLimits,
     /// Set if the port speaks TLS.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Arc<TlsSlot>>,
     /// Encodes a `log.gap` event as a whole frame.
     pub gap_frame: fn(LogGap) -> Bytes,
     /// Finishes writes and ends graces.
@@ -230,7 +230,7 @@ struct Acceptor<S> {
     link_setup: Arc<LinkSetup>,
     inbound: Arc<Budget>,
     registry: Arc<Registry>,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Arc<TlsSlot>>,
     handshake: Duration,
 }
 
@@ -281,7 +281,7 @@ impl<S: Service> Acceptor<S> {
         let link = Link::new(conn, socket, Arc::clone(&self.link_setup), slot);
         let arrival = Arrival {
             peer,
-            tls: self.tls.clone(),
+            tls: self.tls.as_ref().map(|slot| slot.get()),
             deadline: clock::instant() + self.handshake,
             inbound: self.inbound.permit(),
         };

@@ -1,6 +1,7 @@
 //! The only threads, system calls and clocks.
 
 pub mod admission;
+pub mod audit;
 pub mod backup_stream;
 pub mod budget;
 pub mod capacity;
@@ -22,6 +23,7 @@ pub mod metrics;
 pub mod own_process;
 pub mod peer;
 pub mod readiness;
+mod refusal_log;
 pub mod refusals;
 pub mod registry;
 pub mod service;

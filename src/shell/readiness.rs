@@ -74,6 +74,11 @@ impl Readiness {
         }
     }
 
+    /// Whether [`Readiness::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.lock().is_draining
+    }
+
     /// From now on not ready, whatever the store says: `draining`.
     pub fn drain(&self) {
         self.lock().is_draining = true;

@@ -7,8 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use crossbeam_channel::{Sender, bounded};
+
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::ConnId;
+use crate::base::limits::RELOAD_PATIENCE;
+use crate::hub::audit::{Actor, AuditEvent};
 use crate::hub::effect::{Diagnostic, DiagnosticValue};
 use crate::protocol::device::encode_nonce;
 use crate::protocol::peer::{Headers, PeerContext, ProxyPolicy};
@@ -82,7 +86,8 @@ impl Service for GatewayService {
     fn ended(&self, conn: ConnId, peer: SocketAddr, reason: &CloseReason) {
         self.shared.metrics.closed.add(reason.name());
         if *reason == CloseReason::HeadTimeout {
-            self.shared.refusals.refused(peer.ip(), conn, reason.name());
+            let actor = Actor { conn: Some(conn), address: Some(peer.ip()), ..Actor::default() };
+            self.shared.refusals.report(AuditEvent::refused(actor, None, reason.name()));
         }
         let fields = vec![
             ("conn", DiagnosticValue::Text(conn.to_string())),
@@ -151,12 +156,37 @@ pub struct OwnerService {
     pub gateway: Arc<GatewayService>,
     /// Where backups come from.
     pub snapshots: SnapshotSource,
+    /// To the thread that reads the configuration again.
+    pub reloads: Sender<ReloadRequest>,
+}
+
+/// Asks for the configuration to be read again; hears what was applied, or why nothing was.
+pub type ReloadRequest = Option<Sender<Result<String, String>>>;
+
+/// What the owner asks for to have the configuration read again.
+pub const RELOAD_PATH: &str = "/reload";
+
+impl OwnerService {
+    fn reload(&self) -> HttpResponse {
+        let (answer, answered) = bounded(1);
+        if self.reloads.try_send(Some(answer)).is_err() {
+            return HttpResponse::text(503, "nothing was changed: enough reloads wait already");
+        }
+        match answered.recv_timeout(RELOAD_PATIENCE) {
+            Ok(Ok(said)) => HttpResponse::text(200, &said),
+            Ok(Err(problem)) => HttpResponse::text(409, &problem),
+            Err(_) => HttpResponse::text(503, "the configuration is still being read"),
+        }
+    }
 }
 
 impl Service for OwnerService {
     type Handler = Dialogue;
 
     fn http(&self, head: &Head, peer: SocketAddr, is_tls: bool) -> HttpResponse {
+        if head.path == RELOAD_PATH {
+            return self.reload();
+        }
         self.gateway.http(head, peer, is_tls)
     }
 

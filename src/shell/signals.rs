@@ -1,8 +1,8 @@
 //! Signals, on a thread instead of in a handler.
 //!
-//! SIGTERM and SIGINT ask the gateway to stop; a second one of either stops it at once. SIGHUP is
-//! noted and ignored: there is nothing to reload yet, and a closed terminal must not end a
-//! gateway. SIGPIPE is ignored by Rust's runtime. Called by `app` at the start.
+//! SIGTERM and SIGINT ask the gateway to stop; a second one of either stops it at once. SIGHUP asks
+//! it to open its files anew and to read its configuration again. SIGPIPE is ignored by Rust's
+//! runtime. Called by `app` at the start.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
@@ -18,6 +18,8 @@ pub enum StopSignal {
     Stop(&'static str),
     /// Another one: stop at once.
     StopNow,
+    /// SIGHUP, while the gateway runs: open files anew.
+    Reload,
 }
 
 /// Watches until it is dropped or [`SignalWatch::close`]d.
@@ -34,9 +36,8 @@ pub fn watch(mut on_stop: impl FnMut(StopSignal) + Send + 'static) -> io::Result
     let mut policy = StopPolicy::default();
     let thread = Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in &mut signals {
-            match policy.receive(signal) {
-                Some(stop) => on_stop(stop),
-                None => log::info!("SIGHUP is ignored: restart to read the configuration again"),
+            if let Some(meaning) = policy.receive(signal) {
+                on_stop(meaning);
             }
         }
     })?;
@@ -70,7 +71,7 @@ struct StopPolicy {
 impl StopPolicy {
     fn receive(&mut self, signal: i32) -> Option<StopSignal> {
         if signal == SIGHUP {
-            return None;
+            return (!self.is_stopping).then_some(StopSignal::Reload);
         }
         if self.is_stopping {
             return Some(StopSignal::StopNow);
@@ -92,7 +93,7 @@ mod tests {
     #[test]
     fn second_signal_of_either_kind_stops_at_once() {
         let mut policy = StopPolicy::default();
-        assert_eq!(policy.receive(SIGHUP), None);
+        assert_eq!(policy.receive(SIGHUP), Some(StopSignal::Reload));
         assert_eq!(policy.receive(SIGINT), Some(StopSignal::Stop("SIGINT")));
         assert_eq!(policy.receive(SIGHUP), None);
         assert_eq!(policy.receive(SIGTERM), Some(StopSignal::StopNow));
@@ -105,6 +106,7 @@ mod tests {
         let watch = watch(move |stop| sender.send(stop).unwrap()).unwrap();
         let next = || stops.recv_timeout(Duration::from_secs(20)).unwrap();
         raise(SIGHUP).unwrap();
+        assert_eq!(next(), StopSignal::Reload);
         raise(SIGTERM).unwrap();
         assert_eq!(next(), StopSignal::Stop("SIGTERM"));
         raise(SIGINT).unwrap();

@@ -7,7 +7,7 @@ mod validity;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -17,6 +17,27 @@ use rustls::server::ServerSessionMemoryCache;
 
 pub use self::validity::{is_for, validity};
 use crate::base::limits::TLS_SESSIONS_MAX;
+
+/// The certificate and key that new connections get; those that are there keep theirs.
+#[derive(Debug)]
+pub struct TlsSlot(RwLock<Arc<ServerConfig>>);
+
+impl TlsSlot {
+    /// With these to begin with.
+    pub fn new(config: Arc<ServerConfig>) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(config)))
+    }
+
+    /// Those of the moment.
+    pub fn get(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Others from now on.
+    pub fn set(&self, config: Arc<ServerConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+}
 
 /// Why a certificate and key cannot be used.
 #[derive(Debug)]

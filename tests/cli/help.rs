@@ -294,3 +294,24 @@ fn help_of_health() {
     "#]],
     );
 }
+
+#[test]
+fn help_of_reload() {
+    check_whole(
+        "reload",
+        &expect![[r#"
+        openclaw-gateway reload: have the running gateway read its configuration again
+
+        Usage: openclaw-gateway reload [OPTIONS]
+
+        Prints what was applied and what needs a restart. A configuration that is wrong changes nothing.
+        Asks over the gateway's local socket, without credentials; SIGHUP asks for the same.
+
+          --state-dir DIR      where the gateway keeps its state
+          --config FILE        the same, by its configuration (also: OPENCLAW_CONFIG)
+          -h, --help           show this text
+
+        Exit status: 0 applied, 1 not applied or no answer, 2 wrong usage.
+    "#]],
+    );
+}

@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use crate::kit::{Client, Device, FsyncShim, Gateway, PATIENCE, TempDir, entries, eventually};
 
 /// A small file system of its own, unmounted on drop.
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     // Unmounted in `drop`, before the directory goes.
     dir: TempDir,
 }
 
 impl SmallDisk {
     /// Mounts one; the error says why that is not possible here.
-    fn mount(size: &str) -> Result<Self, String> {
+    pub(crate) fn mount(size: &str) -> Result<Self, String> {
         if !rustix::process::geteuid().is_root() {
             return Err("mounting a small file system needs root".to_owned());
         }
@@ -32,12 +32,12 @@ impl SmallDisk {
         }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// Takes all space that is left; removing the file gives it back.
-    fn fill(&self) -> PathBuf {
+    pub(crate) fn fill(&self) -> PathBuf {
         use std::io::Write;
         let path = self.path().join("ballast");
         let mut file = fs::File::create(&path).unwrap();

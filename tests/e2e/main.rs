@@ -14,6 +14,7 @@
 #[macro_use]
 mod kit;
 
+mod audit;
 mod backup;
 mod cli;
 mod cli_devices;
@@ -40,6 +41,7 @@ mod nginx;
 mod overload;
 mod readme;
 mod refusals;
+mod reload;
 mod runs;
 mod secrets;
 mod sessions;

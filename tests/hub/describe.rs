@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use openclaw_gateway::hub::audit::AuditEvent;
 use openclaw_gateway::hub::effect::{Diagnostic, DiagnosticValue};
 use openclaw_gateway::hub::records::Change;
 use openclaw_gateway::protocol::agent_status::AgentLine;
@@ -269,8 +270,33 @@ pub(crate) fn describe_change(change: &Change) -> String {
 }
 
 pub(crate) fn describe_diagnostic(line: &Diagnostic) -> String {
-    let mut text = format!("{} {:?}", line.level, line.msg);
-    for (name, value) in &line.fields {
+    format!("{} {:?}{}", line.level, line.msg, describe_members(&line.fields))
+}
+
+pub(crate) fn describe_audit(event: &AuditEvent) -> String {
+    let actor = &event.actor;
+    let mut text = event.kind.name().to_owned();
+    if let Some(conn) = actor.conn {
+        write!(text, " {conn}").unwrap();
+    }
+    if let Some(address) = actor.address {
+        write!(text, " at {address}").unwrap();
+    }
+    if actor.is_owner {
+        text.push_str(" owner");
+    }
+    if let Some(device) = &actor.device {
+        write!(text, " device {device}").unwrap();
+    }
+    if let Some(user) = &actor.user {
+        write!(text, " of {user}").unwrap();
+    }
+    text + ":" + &describe_members(&event.what)
+}
+
+fn describe_members(members: &[(&'static str, DiagnosticValue)]) -> String {
+    let mut text = String::new();
+    for (name, value) in members {
         match value {
             DiagnosticValue::Text(value) => write!(text, " {name}={value}").unwrap(),
             DiagnosticValue::Number(value) => write!(text, " {name}={value}").unwrap(),

@@ -11,6 +11,7 @@
 mod admission;
 mod agents;
 mod approvals;
+mod audit;
 mod cron;
 mod describe;
 mod describe_runs;
@@ -27,6 +28,7 @@ mod policies;
 mod presence;
 mod rate_limit;
 mod registration;
+mod reload;
 mod run_endings;
 mod run_histories;
 mod run_spawns;

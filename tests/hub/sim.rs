@@ -21,7 +21,7 @@ use openclaw_gateway::protocol::log_entry::{Level, LogDraft};
 use openclaw_gateway::protocol::request::{LogFilter, LogsAppend, LogsTail, Request};
 
 use crate::describe::{
-    describe_change, describe_diagnostic, describe_news, describe_reply, describe_spawn,
+    self, describe_change, describe_diagnostic, describe_news, describe_reply, describe_spawn,
 };
 use crate::describe_runs::describe_run_event;
 use crate::disk::apply;
@@ -381,6 +381,7 @@ impl Sim {
             }
             Effect::SetReady(state) => ("SetReady", format!("SetReady({state:?})")),
             Effect::Diagnose(line) => ("Diagnose", describe_diagnostic(line)),
+            Effect::Audit(event) => ("Audit", describe::describe_audit(event)),
             Effect::Stopped => ("Stopped", "Stopped".to_owned()),
             Effect::Child(order) => ("Child", format!("Child({})", describe_order(order))),
         }

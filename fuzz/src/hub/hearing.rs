@@ -71,7 +71,7 @@ impl World {
                 self.in_flight = Some((ticket, changes));
             }
             Effect::Diagnose(line) => self.diagnosed(&line),
-            Effect::SetReady(_) => {}
+            Effect::SetReady(_) | Effect::Audit(_) => {}
             Effect::Stopped => {
                 let asked = self.stopping.expect("nobody asked it to stop");
                 let is_late = asked + STOP_GRACE <= self.now.at;

@@ -41,7 +41,7 @@ struct Subcommand {
     run: Run,
 }
 
-const SUBCOMMANDS: [Subcommand; 10] = [
+const SUBCOMMANDS: [Subcommand; 11] = [
     online("call", include_str!("help/call.txt"), call::run),
     online("tail", include_str!("help/tail.txt"), tail::run),
     online("report", include_str!("help/report.txt"), report::run),
@@ -52,6 +52,7 @@ const SUBCOMMANDS: [Subcommand; 10] = [
     at_home("restore", include_str!("help/restore.txt"), upkeep::restore::run),
     at_home("doctor", include_str!("help/doctor.txt"), upkeep::doctor::run),
     at_home("health", include_str!("help/health.txt"), upkeep::health::run),
+    at_home("reload", include_str!("help/reload.txt"), upkeep::reload::run),
 ];
 
 type Run = fn(Words, &Surroundings) -> Result<(), Failure>;

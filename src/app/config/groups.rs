@@ -5,6 +5,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::audit::AuditConfig;
 use super::error::Setting;
 use super::reader::Section;
 use crate::base::limits::{
@@ -36,6 +37,7 @@ pub(super) struct Groups {
     pub(super) cron: Option<CronPolicy>,
     pub(super) spawn: SpawnPolicy,
     pub(super) approvals: Approvals,
+    pub(super) audit: AuditConfig,
 }
 
 /// `[gateway.auth.deviceAuth]`

@@ -4,6 +4,7 @@
 //! Does not open sockets, the store or certificates: `app::check` and the start do.
 //! `config.example.toml` explains each key; a test holds it equal to the defaults here.
 
+mod audit;
 pub mod error;
 mod groups;
 mod policy;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub use self::audit::AuditConfig;
 use self::error::{ConfigError, ConfigErrors, Place, Setting};
 pub use self::groups::{Approvals, DeviceAuth, Heartbeat, Limits, RateLimit};
 pub use self::raw::Environment;
@@ -75,6 +77,8 @@ pub struct Config {
     pub spawn: SpawnPolicy,
     /// `[gateway.metrics]`; `None` when not enabled.
     pub metrics: Option<SocketAddr>,
+    /// `[audit]`
+    pub audit: AuditConfig,
     /// `log.level`
     pub log_level: log::LevelFilter,
     /// `log.format`
@@ -267,6 +271,7 @@ impl Config {
             limits: raw.groups.limits,
             spawn: raw.groups.spawn,
             metrics: metrics_on.then_some(metrics),
+            audit: raw.groups.audit,
             log_level: value_or(raw.log_level, log::LevelFilter::Info),
             log_format: value_or(raw.log_format, LogFormat::Auto),
         }

@@ -7,12 +7,12 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::LogFormat;
 use super::error::{ConfigError, Place, Setting, quoted};
 use super::groups::{self, Groups};
 use super::reader::{Section, Source};
 use super::spawn;
 use super::values::{self, Rule};
+use super::{LogFormat, audit};
 use crate::app::args::Args;
 use crate::base::secret::Secret;
 use crate::hub::policy::SecretWithoutDevice;
@@ -108,6 +108,7 @@ impl RawConfig {
         raw.groups.spawn = spawn::read(gateway.section("spawn"), gateway.section("agents"));
         raw.read_metrics(gateway.section("metrics"));
         gateway.finish();
+        raw.groups.audit = audit::read(root.section("audit"));
         let mut log = root.section("log");
         raw.log_level = log.parsed("level", values::LEVEL_ALLOWED, values::level);
         raw.log_format = log.parsed("format", LogFormat::ALLOWED, LogFormat::parse);

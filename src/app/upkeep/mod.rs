@@ -1,4 +1,5 @@
-//! Looking after a gateway on its own machine: `backup`, `restore`, `doctor`, `health`.
+//! Looking after a gateway on its own machine: `backup`, `restore`, `doctor`, `health`,
+//! `reload`.
 //!
 //! Unlike the client's subcommands these know the gateway's files; like them they share no memory
 //! with a gateway that runs. Owns how the state directory is found. Called by `client::run`, whose
@@ -8,6 +9,7 @@ pub(in crate::app) mod backup;
 pub(in crate::app) mod doctor;
 pub(in crate::app) mod health;
 mod local;
+pub(in crate::app) mod reload;
 pub(in crate::app) mod restore;
 
 use std::path::PathBuf;
@@ -17,7 +19,7 @@ use super::client::failure::Failure;
 use super::client::words::{Word, Words, unexpected, unknown_option};
 use super::config::{Config, Environment};
 
-/// Options of `backup`, `restore` and `health`.
+/// Options of `backup`, `restore`, `health` and `reload`.
 const OPTIONS: &[&str] = &["state-dir", "config", "help"];
 
 /// What was typed after `backup` or `restore`.

@@ -11,6 +11,7 @@ use crate::base::ids::{SessionKey, SpawnId};
 use crate::base::limits::{SPAWN_ERROR_BYTES_MAX, SPAWN_OUTPUT_GRACE, STOP_CHILD_GRACE};
 use crate::base::time::Moment;
 use crate::hub::Hub;
+use crate::hub::audit::{AuditKind, audit, spawn_members, text as member};
 use crate::hub::child::{ChildOrder, Exit, Signal};
 use crate::hub::effect::{Diagnostic, DiagnosticValue, Effect};
 use crate::hub::records::{Change, SpawnRecord};
@@ -202,6 +203,11 @@ impl Hub {
         record.ended_at_ms = Some(now.unix_ms);
         record.log_through = Some(self.journal.last());
         effects.push(Effect::Diagnose(ended_line(&record)));
+        let status = member("status", record.status);
+        let reason = record.error.as_ref().map(|error| member("reason", error));
+        let actor = self.spawn_actor(asker.as_ref(), &record);
+        let what = spawn_members(&record).into_iter().chain([status]).chain(reason);
+        effects.push(audit(AuditKind::SpawnEnded, actor, what));
         let ended = SpawnEnded {
             spawn: record.id.clone(),
             origin: record.origin.clone(),

@@ -8,6 +8,7 @@ use super::{Asker, Ending, Leftovers, Phase};
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, SpawnId};
 use crate::base::time::Moment;
+use crate::hub::audit::{AuditKind, audit, spawn_members, spawn_refused};
 use crate::hub::child::{ChildMarks, ChildNews, ChildOrder, Exit, NotFound, ProgramFound};
 use crate::hub::commits::Waiter;
 use crate::hub::effect::{Diagnostic, DiagnosticValue, Effect};
@@ -172,12 +173,21 @@ impl Hub {
         error: ProtocolError,
         effects: &mut Vec<Effect>,
     ) {
+        self.audit_refused(id, &error, effects);
         self.refuse_asker(id, &error, effects);
         self.end_spawn(now, id, SpawnStatus::Failed, Some(error.message), effects);
     }
 
+    fn audit_refused(&self, id: &SpawnId, error: &ProtocolError, effects: &mut Vec<Effect>) {
+        if let Some(spawn) = self.spawns.get(id) {
+            let actor = self.spawn_actor(spawn.asker.as_ref(), &spawn.record);
+            effects.push(spawn_refused(actor, &spawn.record, &error.message));
+        }
+    }
+
     /// Refuses a spawn whose launcher waits.
     fn give_up(&mut self, id: &SpawnId, error: &ProtocolError, effects: &mut Vec<Effect>) {
+        self.audit_refused(id, error, effects);
         self.refuse_asker(id, error, effects);
         if let Some(spawn) = self.spawns.get_mut(id) {
             let (status, error) = (SpawnStatus::Failed, Some(error.message.clone()));
@@ -215,6 +225,12 @@ impl Hub {
         }));
         if let Some(deadline) = deadline {
             self.spawns.set_deadline(id, Some(deadline));
+        }
+        if let Some(record) = self.spawns.record(id) {
+            let actor = self.spawn_actor(asker.as_ref(), record);
+            let pid = ("pid", DiagnosticValue::Number(shown.pid.unwrap_or_default().into()));
+            let what = spawn_members(record).into_iter().chain([pid]);
+            effects.push(audit(AuditKind::SpawnStarted, actor, what));
         }
         if let Some(asker) = asker {
             self.answer_asker(id, asker, effects);

@@ -14,6 +14,7 @@ use crate::base::limits::{
 use crate::base::secret::Secret;
 use crate::base::time::{Moment, millis};
 use crate::hub::Hub;
+use crate::hub::audit::spawn_refused;
 use crate::hub::child::{ChildOrder, Launch, ProgramAsked, ProgramFound};
 use crate::hub::effect::Effect;
 use crate::hub::policy::AgentTemplate;
@@ -40,6 +41,8 @@ impl Hub {
         let id = SpawnId::new(format!("sp-{}", &self.entropy.hex_128()[..16]));
         if let Err(error) = self.spawn_allowed(&order) {
             let record = self.new_record(now, id, &order);
+            let actor = self.spawn_actor(order.asker.as_ref(), &record);
+            effects.push(spawn_refused(actor, &record, &error.message));
             if let Some(Asker { conn, id, .. }) = order.asker {
                 self.respond(conn, id, Err(Box::new(error.clone())), effects);
             }
@@ -200,7 +203,7 @@ impl Hub {
     }
 
     /// Lets those go on for whom there is a place, in order of arrival.
-    pub(super) fn give_places(&mut self, effects: &mut Vec<Effect>) {
+    pub(in crate::hub) fn give_places(&mut self, effects: &mut Vec<Effect>) {
         loop {
             let fits = |spawn: &&Spawn| self.has_place(spawn.template.as_ref());
             if self.stopping.is_some() {

@@ -12,6 +12,7 @@ use crate::base::limits::{DEVICES_LISTED_MAX, PAIRING_CODE_TTL};
 use crate::base::pairing_code;
 use crate::base::time::{Moment, millis};
 use crate::hub::Hub;
+use crate::hub::audit::{AuditKind, audit, text};
 use crate::hub::effect::Effect;
 use crate::hub::pairing::{Ask, Pairing};
 use crate::hub::policy::Registration;
@@ -70,6 +71,14 @@ impl Hub {
         }
         let record = self.approve_pairing(now, &request, &caller.approver, effects)?;
         effects.push(decided("Device approved", &record.id, caller));
+        let what = [
+            text("subject", &record.id),
+            text("request", request.as_str()),
+            text("owner", &record.user),
+            text("role", record.role),
+            text("scopes", record.scopes),
+        ];
+        effects.push(audit(AuditKind::DeviceApproved, self.actor(caller.conn), what));
         let is_connected = !self.clients.of_device(&record.id).is_empty();
         let device = self.device_view(now, &record, is_connected);
         Ok(Answer::Stored(DeviceReply::Approved { request, device }))
@@ -116,6 +125,8 @@ impl Hub {
         caller.check(&device)?;
         self.revoke_device(&device, effects)?;
         effects.push(decided("Device removed", &device, caller));
+        let what = [text("subject", &device), text("reason", "removed")];
+        effects.push(audit(AuditKind::DeviceRevoked, self.actor(caller.conn), what));
         Ok(Answer::Stored(DeviceReply::Removed { device, at_ms: now.unix_ms }))
     }
 
@@ -127,6 +138,8 @@ impl Hub {
     ) -> Result<Answer, ProtocolError> {
         self.forget_device(&device, effects)?;
         effects.push(decided("Device forgotten", &device, caller));
+        let what = [text("subject", &device), text("reason", "forgotten")];
+        effects.push(audit(AuditKind::DeviceRevoked, self.actor(caller.conn), what));
         Ok(Answer::Stored(DeviceReply::Forgotten(device)))
     }
 

@@ -10,7 +10,8 @@ use crate::base::close_reason::CloseReason;
 use crate::base::ids::ConnId;
 use crate::base::limits::TOKEN_ROTATION_GRACE;
 use crate::base::time::{Moment, millis};
-use crate::hub::effect::Effect;
+use crate::hub::audit::{AuditKind, audit, text};
+use crate::hub::effect::{DiagnosticValue, Effect};
 use crate::hub::records::DeviceRecord;
 use crate::hub::{Hub, refusals};
 use crate::protocol::devices::{Bearer, DeviceReply, TokenOf};
@@ -22,20 +23,30 @@ impl Hub {
         now: Moment,
         caller: &Caller,
         of: &TokenOf,
+        effects: &mut Vec<Effect>,
     ) -> Result<Answer, ProtocolError> {
         let device = self.device_with_tokens(caller, of)?;
         if !self.commits.is_healthy() {
             return Err(refusals::not_stored());
         }
         let ends_at_ms = now.unix_ms.saturating_add(millis(TOKEN_ROTATION_GRACE));
-        for record in self.tokens.outdate(&device.id, device.role, ends_at_ms) {
-            self.commits.put_token(&record);
+        let outdated = self.tokens.outdate(&device.id, device.role, ends_at_ms);
+        for record in &outdated {
+            self.commits.put_token(record);
+        }
+        if !outdated.is_empty() {
+            let ends = ("endsAtMs", DiagnosticValue::Number(ends_at_ms));
+            let what = [text("subject", &device.id), text("reason", "rotated"), ends];
+            effects.push(audit(AuditKind::TokenRevoked, self.actor(caller.conn), what));
         }
         // Only a signature earns a token: neither another device nor the bearer of a token, which
         // may be stolen, is given a new one.
         let earns = caller.is(&device.id) && caller.has_signed && self.policy.auth.devices_enabled;
         let bearer = earns.then(|| {
-            let (issued, _) = self.issue_token(now, &device);
+            let ((issued, _), _) = self.issue_token(now, &device);
+            let expires = ("expiresAtMs", DiagnosticValue::Number(issued.expires_at_ms));
+            let what = [text("subject", &device.id), text("role", device.role), expires];
+            effects.push(audit(AuditKind::TokenIssued, self.actor(caller.conn), what));
             Bearer { token: issued.token, expires_at_ms: issued.expires_at_ms }
         });
         Ok(Answer::Stored(DeviceReply::Rotated {
@@ -66,6 +77,8 @@ impl Hub {
             self.close(conn, CloseReason::CredentialWithdrawn, effects);
         }
         effects.push(decided("Device tokens revoked", &device.id, caller));
+        let what = [text("subject", &device.id), text("reason", "revoked")];
+        effects.push(audit(AuditKind::TokenRevoked, self.actor(caller.conn), what));
         let (device, role) = (device.id, device.role);
         Ok(Answer::Stored(DeviceReply::TokensRevoked { device, role, at_ms: now.unix_ms }))
     }

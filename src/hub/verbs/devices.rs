@@ -82,7 +82,7 @@ impl Hub {
             DeviceRequest::Remove(device) => self.pair_remove(now, &caller, device, effects),
             DeviceRequest::Forget(device) => self.pair_forget(&caller, device, effects),
             DeviceRequest::OfferCode => self.pair_code(now),
-            DeviceRequest::RotateToken(of) => self.rotate_token(now, &caller, &of),
+            DeviceRequest::RotateToken(of) => self.rotate_token(now, &caller, &of, effects),
             DeviceRequest::RevokeTokens(of) => self.revoke_tokens(now, &caller, &of, effects),
             DeviceRequest::ClearRateLimit(address) => {
                 let cleared = self.limiter.clear(address);

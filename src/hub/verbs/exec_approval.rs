@@ -10,8 +10,9 @@ use crate::base::ids::{AllowedId, ApprovalId, ConnId, RequestId};
 use crate::base::limits::{ECHO_CHARS_MAX, RUN_RETRY_AFTER, RUN_WAITERS_MAX};
 use crate::base::time::{Moment, millis};
 use crate::hub::approvals::{Waiter, denied};
+use crate::hub::audit::{Actor, AuditKind, audit, text};
 use crate::hub::commits;
-use crate::hub::effect::Effect;
+use crate::hub::effect::{DiagnosticValue, Effect};
 use crate::hub::policy::WithoutApprover;
 use crate::hub::{Hub, refusals};
 use crate::protocol::approvals::{
@@ -110,6 +111,8 @@ impl Hub {
         }
         self.commits.mark_approval(approval.id.clone());
         effects.push(Effect::Broadcast(Event::ApprovalRequested(Arc::clone(&approval))));
+        let what = approval_members(&approval);
+        effects.push(audit(AuditKind::ApprovalRequested, self.actor(conn), what));
         self.await_decision(conn, request, approval, ask.two_phase, effects)
     }
 
@@ -213,7 +216,7 @@ impl Hub {
         let Some(client) = self.clients.get(conn) else { return Ok(Outcome::Later) };
         let by = Some(client.grant.user.clone());
         let resolution = Resolution { decision, reason: None, by, at_ms: now.unix_ms };
-        let decided = self.decide_approval(now, id, resolution, effects);
+        let decided = self.decide_approval(now, id, resolution, self.actor(conn), effects);
         let decided = decided.ok_or_else(|| no_such_approval(id))?;
         if allows && let Some(allowed) = self.approvals.allow(now, &decided) {
             self.commits.mark_allowed(allowed);
@@ -227,11 +230,13 @@ impl Hub {
         now: Moment,
         id: &ApprovalId,
         resolution: Resolution,
+        by: Actor,
         effects: &mut Vec<Effect>,
     ) -> Option<Arc<Approval>> {
         let (decided, waiters) = self.approvals.resolve(now, id, resolution)?;
         self.commits.mark_approval(id.clone());
         effects.push(Effect::Broadcast(Event::ApprovalResolved(Arc::clone(&decided))));
+        effects.push(audit(AuditKind::ApprovalResolved, by, resolution_members(&decided)));
         for Waiter { conn, id, again } in waiters {
             let reply = Reply::Approvals(Box::new(ApprovalReply::Decided(Arc::clone(&decided))));
             if again {
@@ -253,7 +258,7 @@ impl Hub {
             } else {
                 "nobody decided in time, and no approver is connected"
             };
-            self.decide_approval(now, &id, denied(reason, now), effects);
+            self.decide_approval(now, &id, denied(reason, now), Actor::default(), effects);
         }
         for id in forgotten {
             self.commits.lazily(crate::hub::records::Change::DeleteApproval(id));
@@ -273,7 +278,7 @@ impl Hub {
             "who asked has disconnected"
         };
         for id in self.approvals.of(conn) {
-            self.decide_approval(now, &id, denied(reason, now), effects);
+            self.decide_approval(now, &id, denied(reason, now), Actor::default(), effects);
         }
     }
 
@@ -284,6 +289,28 @@ impl Hub {
         }
         ApprovalReply::Removed { id, removed }
     }
+}
+
+/// What an audit line says of a request. Not the command itself, which may hold a secret: the
+/// program that it comes to, if the agent named that.
+fn approval_members(approval: &Approval) -> Vec<(&'static str, DiagnosticValue)> {
+    let command = &approval.command;
+    let mut members = vec![text("approval", &approval.id)];
+    members.extend(command.agent.as_ref().map(|agent| text("agent", agent)));
+    members.extend(command.session.as_ref().map(|session| text("session", session)));
+    let program = command.resolved_path.as_deref().map(|path| echo(path, ECHO_CHARS_MAX));
+    members.extend(program.map(|program| text("program", program)));
+    members
+}
+
+/// The same with how it was decided.
+fn resolution_members(approval: &Approval) -> Vec<(&'static str, DiagnosticValue)> {
+    let mut members = approval_members(approval);
+    if let Some(resolution) = &approval.resolution {
+        members.push(text("decision", resolution.decision.as_str()));
+        members.extend(resolution.reason.as_deref().map(|reason| text("reason", reason)));
+    }
+    members
 }
 
 fn no_such_approval(id: &ApprovalId) -> ProtocolError {

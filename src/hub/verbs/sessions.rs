@@ -6,6 +6,7 @@
 use crate::base::ids::{AgentName, ConnId, RequestId, SessionKey};
 use crate::base::time::Moment;
 use crate::hub::answers::Answer;
+use crate::hub::audit::{AuditKind, audit, text};
 use crate::hub::effect::Effect;
 use crate::hub::reports::{Asked, From};
 use crate::hub::verbs::session_reports::set_text;
@@ -111,13 +112,15 @@ impl Hub {
     ) {
         let SessionNamed { key, idempotency } = named;
         let asked = Asked { from: From::Peer { conn, id }, method: "sessions.delete" };
-        self.report(now, asked, idempotency, effects, |hub, _| {
+        self.report(now, asked, idempotency, effects, |hub, effects| {
             hub.writable(0)?;
             hub.commits.clear_messages(hub.history.ids(&key));
             let removed = hub.sessions.remove(&key);
             let deleted = removed.is_some();
             if deleted {
                 hub.commits.touch_session(&key, removed.as_ref());
+                let what = [text("session", &key)];
+                effects.push(audit(AuditKind::SessionDeleted, hub.actor(conn), what));
                 hub.ticks.changed();
             }
             Ok(Answer::SessionDeleted { key, deleted })

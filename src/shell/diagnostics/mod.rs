@@ -10,7 +10,7 @@ mod repeats;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{panic, thread};
 
@@ -38,6 +38,7 @@ impl Format {
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
     queue: Sender<Message>,
+    level: Arc<AtomicUsize>,
 }
 
 /// What goes to the thread.
@@ -68,6 +69,12 @@ pub fn install(level: LevelFilter, format: Format) -> io::Result<Diagnostics> {
 }
 
 impl Diagnostics {
+    /// Shows our own lines from this level on.
+    pub fn set_level(&self, level: LevelFilter) {
+        self.level.store(level as usize, Ordering::Relaxed);
+        log::set_max_level(level);
+    }
+
     /// Waits until what was logged so far is written, but no longer than the grace: standard
     /// error may be stuck for ever.
     pub fn flush(&self, grace: Duration) {
@@ -114,7 +121,10 @@ impl Source for Fields<'_> {
 /// The half that is called from everywhere.
 struct Logger {
     format: Format,
+    /// Ours of any level, and warnings of libraries.
     filter: env_logger::Logger,
+    /// What is shown of both.
+    level: Arc<AtomicUsize>,
     queue: Sender<Message>,
     dropped: Arc<AtomicU64>,
 }
@@ -125,7 +135,8 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.filter.matches(record) {
+        let is_shown = record.level() as usize <= self.level.load(Ordering::Relaxed);
+        if !is_shown || !self.filter.matches(record) {
             return;
         }
         let line = Line::new(self.format, record);
@@ -146,15 +157,16 @@ fn start(
     out: impl Write + Send + 'static,
 ) -> io::Result<(Logger, Diagnostics)> {
     let filter = env_logger::Builder::new()
-        .filter_level(level.min(LevelFilter::Warn))
-        .filter_module(TARGET, level)
+        .filter_level(LevelFilter::Warn)
+        .filter_module(TARGET, LevelFilter::Trace)
         .build();
     let (queue, messages) = bounded(DIAGNOSTIC_LINES_WAITING_MAX);
     let dropped = Arc::<AtomicU64>::default();
     let writer = Writer { format, out, dropped: Arc::clone(&dropped), repeats: Repeats::default() };
     thread::Builder::new().name("diagnostics".to_owned()).spawn(move || writer.run(&messages))?;
-    let diagnostics = Diagnostics { queue: queue.clone() };
-    Ok((Logger { format, filter, queue, dropped }, diagnostics))
+    let level = Arc::new(AtomicUsize::new(level as usize));
+    let diagnostics = Diagnostics { queue: queue.clone(), level: Arc::clone(&level) };
+    Ok((Logger { format, filter, level, queue, dropped }, diagnostics))
 }
 
 /// The half that writes.

@@ -17,7 +17,7 @@ use crate::base::ids::ConnId;
 use crate::shell::connection::{Flow, Handler};
 use crate::shell::flusher::FlusherThread;
 use crate::shell::link::{Class, Outgoing};
-use crate::shell::tls;
+use crate::shell::tls::{self, TlsSlot};
 use crate::wire::frame;
 use crate::wire::head::Head;
 use crate::wire::http::HttpResponse;
@@ -137,7 +137,7 @@ fn kit(limits: ConnectionLimits, is_tls: bool) -> Kit {
         cert = Some(CertificateDer::from_pem_slice(cert_pem.as_bytes()).unwrap());
         let name = std::path::Path::new("made");
         let pair = ((name, cert_pem.as_bytes()), (name, key_pem.as_bytes()));
-        tls = Some(tls::server_config_from_pem(pair.0, pair.1).unwrap());
+        tls = Some(TlsSlot::new(tls::server_config_from_pem(pair.0, pair.1).unwrap()));
     }
     let (ended_in, ended) = channel();
     let closed = Arc::default();

@@ -166,13 +166,13 @@ mod tests {
         let shared = Shared {
             inbox,
             inbound: Budget::new(1),
-            origins: OriginPolicy::new(true, &[], Vec::new()),
+            origins: OriginPolicy::new(true, &[], Vec::new()).into(),
             handshake: Duration::from_secs(1),
             preauth_bytes_max: 1,
             message_bytes_max: 1,
             readiness: Arc::new(Readiness::new(clock::instant())),
             device_auth_required: true,
-            refusals: Refusals::default(),
+            refusals: Arc::new(Refusals::default()),
             metrics: Arc::default(),
         };
         let admission = Admission::new(AdmissionLimits {

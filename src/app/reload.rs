@@ -1,0 +1,217 @@
+//! Reading the configuration again while the gateway runs (`docs/protocol.md`, "Reload").
+//!
+//! Owns the thread that does it, because files may be slow, and the list of what can change without
+//! a restart. What cannot be read, or makes no sense, changes nothing. Asked by SIGHUP and by
+//! `openclaw-gateway reload`; one at a time, in order.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::Builder;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::args::Args;
+use super::check::load_tls;
+use super::config::{AuditConfig, Auth, Config, Limits, TlsConfig};
+use crate::hub::audit::{Actor, AuditEvent, AuditKind};
+use crate::hub::effect::DiagnosticValue;
+use crate::hub::input::Input;
+use crate::shell::audit::AuditSetup;
+use crate::shell::diagnostics::Diagnostics;
+use crate::shell::dialogue::Shared;
+use crate::shell::hub_thread::Inbound;
+use crate::shell::service::ReloadRequest;
+use crate::shell::tls::TlsSlot;
+
+/// What reads the configuration again, and applies it.
+pub(super) struct Reloader {
+    /// The command line of the start, which goes before the file also then.
+    pub(super) args: Args,
+    /// What is in force.
+    pub(super) config: Config,
+    /// Hears of the new policy, and has the origins and the audit file.
+    pub(super) shared: Arc<Shared>,
+    /// The port's certificate and key, if it speaks TLS.
+    pub(super) tls: Option<Arc<TlsSlot>>,
+    /// Has the level of the diagnostics.
+    pub(super) diagnostics: Diagnostics,
+}
+
+/// A member of the configuration, for comparing two of them.
+type Part = (&'static str, fn(&Config, &Config) -> bool);
+
+/// What may differ between two configurations, by the key that people look for.
+const PARTS: &[Part] = &[
+    ("gateway.bind", |a, b| a.bind == b.bind),
+    ("gateway.port", |a, b| a.port == b.port),
+    ("gateway.stateDir", |a, b| a.state_dir == b.state_dir),
+    ("gateway.durability", |a, b| a.durability == b.durability),
+    ("gateway.trustedProxies", |a, b| a.trusted_proxies == b.trusted_proxies),
+    ("gateway.publicHosts", |a, b| a.public_hosts == b.public_hosts),
+    ("gateway.tls", |a, b| tls_files(&a.tls) == tls_files(&b.tls)),
+    ("gateway.controlUi.enabled", |a, b| a.control_ui.enabled == b.control_ui.enabled),
+    ("gateway.controlUi.allowedOrigins", |a, b| {
+        a.control_ui.allowed_origins == b.control_ui.allowed_origins
+    }),
+    ("gateway.controlUi.requireDeviceAuth", |a, b| {
+        a.control_ui.require_device_auth == b.control_ui.require_device_auth
+    }),
+    ("gateway.auth.token", |a, b| a.auth.token == b.auth.token),
+    ("gateway.auth.password", |a, b| a.auth.password == b.auth.password),
+    ("gateway.auth.sharedSecretWithoutDevice", |a, b| {
+        a.auth.secret_without_device == b.auth.secret_without_device
+    }),
+    ("gateway.auth.users", |a, b| a.auth.users == b.auth.users),
+    ("gateway.auth.deviceAuth", |a, b| a.auth.device == b.auth.device),
+    ("gateway.auth.rateLimit", |a, b| a.auth.rate_limit == b.auth.rate_limit),
+    ("gateway.approvals", |a, b| a.approvals == b.approvals),
+    ("gateway.heartbeat", |a, b| a.heartbeat == b.heartbeat),
+    ("gateway.limits", |a, b| limits(a) == limits(b)),
+    ("gateway.spawn and gateway.agents", |a, b| a.spawn == b.spawn),
+    ("gateway.metrics", |a, b| a.metrics == b.metrics),
+    ("audit.enabled", |a, b| a.audit.enabled == b.audit.enabled),
+    ("audit.logFile", |a, b| a.audit.setup.file == b.audit.setup.file),
+    ("audit.events", |a, b| a.audit.setup.events == b.audit.setup.events),
+    ("audit.onFailure", |a, b| a.audit.setup.refuses == b.audit.setup.refuses),
+    ("log.level", |a, b| a.log_level == b.log_level),
+    ("log.format", |a, b| a.log_format == b.log_format),
+];
+
+/// Where certificate and key are, wherever that is said.
+fn tls_files(tls: &TlsConfig) -> Option<(&PathBuf, &PathBuf)> {
+    match tls {
+        TlsConfig::Off => None,
+        TlsConfig::On { cert_file, key_file } => Some((&cert_file.value, &key_file.value)),
+    }
+}
+
+/// The same for the limits.
+fn limits(config: &Config) -> (Option<usize>, Limits) {
+    let connections = config.limits.connections_max.as_ref().map(|setting| setting.value);
+    (connections, Limits { connections_max: None, ..config.limits.clone() })
+}
+
+fn differences(a: &Config, b: &Config) -> Vec<&'static str> {
+    PARTS.iter().filter(|(_, same)| !same(a, b)).map(|(name, _)| *name).collect()
+}
+
+/// The new configuration as far as it can be in force without a restart; the old one for the rest.
+fn live(old: &Config, new: &Config) -> Config {
+    let mut device = new.auth.device.clone();
+    // How devices prove themselves, and what the challenge says of it, is settled at the start.
+    device.enabled = old.auth.device.enabled;
+    device.require_signature = old.auth.device.require_signature;
+    let tls = match (&old.tls, &new.tls) {
+        (TlsConfig::On { .. }, TlsConfig::On { .. }) => new.tls.clone(),
+        (old, _) => old.clone(),
+    };
+    Config {
+        tls,
+        control_ui: new.control_ui.clone(),
+        auth: Auth { device, ..new.auth.clone() },
+        approvals: new.approvals.clone(),
+        spawn: new.spawn.clone(),
+        audit: AuditConfig {
+            enabled: old.audit.enabled,
+            setup: AuditSetup { file: old.audit.setup.file.clone(), ..new.audit.setup.clone() },
+        },
+        log_level: new.log_level,
+        ..old.clone()
+    }
+}
+
+impl Reloader {
+    /// Starts the thread, `reload`. After each request that nobody waits for, it calls `done`.
+    pub(super) fn start(
+        mut self,
+        requests: Receiver<ReloadRequest>,
+        done: impl Fn() + Send + 'static,
+    ) -> io::Result<()> {
+        Builder::new().name("reload".to_owned()).spawn(move || {
+            for request in &requests {
+                let outcome = self.reload();
+                match &outcome {
+                    Ok(said) => log::info!("{}", said.replace('\n', "; ")),
+                    Err(problem) => log::error!("{problem}"),
+                }
+                match request {
+                    // Who asked may have gone.
+                    Some(asker) => drop(asker.try_send(outcome)),
+                    None => done(),
+                }
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Reads and applies; returns what was, or why nothing was.
+    fn reload(&mut self) -> Result<String, String> {
+        let environment = super::environment();
+        let read = Config::load(&self.args, &environment)
+            .and_then(|new| load_tls(&new.tls).map(|tls| (new, tls)));
+        let (new, tls) = read.map_err(|errors| {
+            let reason = errors.to_string().trim_end().to_owned();
+            self.audit(&[("applied", ""), ("reason", &reason)]);
+            format!("nothing was changed: {reason}")
+        })?;
+        let live = live(&self.config, &new);
+        let mut applied = differences(&self.config, &live);
+        let needs_restart = differences(&live, &new);
+        if let (Some(slot), Some(tls)) = (&self.tls, tls)
+            && !needs_restart.contains(&"gateway.tls")
+        {
+            slot.set(tls);
+            applied.push("certificate and key");
+        }
+        self.apply(&live)?;
+        self.config = live;
+        for warning in self.config.warnings() {
+            log::warn!("{warning}");
+        }
+        let list = |names: &[&str]| match names {
+            [] => "nothing".to_owned(),
+            names => names.join(", "),
+        };
+        self.audit(&[
+            ("applied", &applied.join(", ")),
+            ("needsRestart", &needs_restart.join(", ")),
+        ]);
+        let mut said = format!("applied: {}", list(&applied));
+        if !needs_restart.is_empty() {
+            said.push_str(&format!("\nneeds a restart: {}", list(&needs_restart)));
+        }
+        Ok(said)
+    }
+
+    fn apply(&self, live: &Config) -> Result<(), String> {
+        let policy = live.policy(env!("CARGO_PKG_VERSION"), None);
+        let input = Inbound::Input(Input::PolicyChanged(Box::new(policy)));
+        // Waits while the hub is busy. One that is gone will not need it.
+        let told: Result<(), _> = self.shared.inbox.send(input);
+        told.map_err(|_| "nothing was changed: the gateway is stopping".to_owned())?;
+        self.shared.set_origins(super::server::origins(live));
+        self.shared.refusals.audit().set(live.audit.setup.events, live.audit.setup.refuses);
+        self.diagnostics.set_level(live.log_level);
+        Ok(())
+    }
+
+    fn audit(&self, what: &[(&'static str, &str)]) {
+        let member = |(name, text): &(&'static str, &str)| {
+            (*name, DiagnosticValue::Text((*text).to_owned()))
+        };
+        let what = what.iter().map(member).collect();
+        let event = AuditEvent { kind: AuditKind::ConfigReloaded, actor: Actor::default(), what };
+        self.shared.refusals.report(event);
+    }
+}
+
+/// Requests that wait; more are refused. Each takes milliseconds.
+pub(super) const REQUESTS_MAX: usize = 4;
+
+/// Asks without waiting for the outcome.
+pub(super) fn ask(requests: &Sender<ReloadRequest>) {
+    if requests.try_send(None).is_err() {
+        log::warn!("SIGHUP is ignored: enough reloads wait already");
+    }
+}

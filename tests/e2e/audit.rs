@@ -1,0 +1,172 @@
+//! The audit file: what it says, that it never says a secret, and what happens when it cannot be
+//! written.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::disk::SmallDisk;
+use crate::kit::{Connect, Device, Gateway, PATIENCE, SECRET, TempDir, eventually};
+
+fn config(file: &Path, more: &str) -> String {
+    format!("[audit]\nenabled = true\nlogFile = {file:?}\n{more}")
+}
+
+/// The lines, each of which must be a JSON object with a time and an event.
+#[track_caller]
+fn lines(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'), "{text}");
+    let line = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert!(line["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{line}");
+        line
+    };
+    text.lines().map(line).collect()
+}
+
+/// The lines of this event, once there are so many.
+#[track_caller]
+fn events(file: &Path, event: &str, count: usize) -> Vec<Value> {
+    eventually(event, PATIENCE, || {
+        let of = |line: &Value| line["event"] == event;
+        // The last line may be on its way.
+        let text = fs::read_to_string(file).unwrap();
+        let found: Vec<_> =
+            text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(of).collect();
+        (found.len() >= count).then_some(found)
+    })
+}
+
+fn hang_up(gateway: &Gateway) {
+    let pid = Pid::from_raw(gateway.pid().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+}
+
+#[test]
+fn the_file_tells_who_was_let_in_what_was_decided_and_no_secret() {
+    let dir = TempDir::new();
+    let file = dir.path().join("audit.log");
+    let mut gateway = Gateway::setup().config(&config(&file, "")).start();
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let device = Device::new();
+    let mut client = gateway.dial().open();
+    let hello = client.admitted(&Connect::operator(&device).secret(SECRET));
+    let token = hello["result"]["deviceToken"].as_str().unwrap().to_owned();
+    for _ in 0..3 {
+        gateway.dial().open().refused(&Connect::backend().secret("e2e-guess-of-audit"));
+    }
+    gateway.dial().origin("https://evil.example").open().refused(&Connect::backend());
+    gateway.owner().ask("device.pair.remove", json!({ "deviceId": device.id() }));
+    assert_eq!(client.closed().0, 4001);
+    gateway.terminate();
+    assert!(gateway.exit_status(PATIENCE).success());
+
+    let lines = lines(&file);
+    let of = |event: &str| -> Vec<&Value> {
+        lines.iter().filter(|line| line["event"] == event).collect()
+    };
+    let registered = of("device.registered");
+    assert_eq!(registered.len(), 1, "{lines:?}");
+    assert_eq!(registered[0]["device"], device.id());
+    assert_eq!(registered[0]["peer"], "127.0.0.1");
+    assert_eq!(registered[0]["user"], "default");
+    let success = of("auth.success");
+    assert_eq!(success[0]["by"], "device", "{success:?}");
+    assert_eq!(success[0]["conn"], registered[0]["conn"]);
+    assert_eq!(success[1]["peer"], "control socket", "{success:?}");
+    // The first of an address by itself, the others as numbers when the minute or the gateway ends.
+    let failures = of("auth.failure");
+    assert_eq!(failures.len(), 2, "{failures:?}");
+    assert_eq!(failures[0]["reason"], "AUTH_TOKEN_MISMATCH");
+    assert_eq!(failures[1]["count"], 3);
+    let reasons = "AUTH_TOKEN_MISMATCH 2, CONTROL_UI_ORIGIN_NOT_ALLOWED 1";
+    assert_eq!(failures[1]["reasons"], reasons);
+    let revoked = of("device.revoked");
+    assert_eq!(revoked[0]["subject"], device.id());
+    assert_eq!(revoked[0]["peer"], "control socket");
+    assert_eq!(of("token.issued").len(), 1);
+    assert_eq!(lines.iter().filter(|line| line["event"] == "shutdown").count(), 1);
+    let text = fs::read_to_string(&file).unwrap();
+    for secret in [SECRET, &token, "e2e-guess-of-audit"] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+}
+
+#[test]
+fn a_rotated_file_is_left_after_sighup_and_chosen_events_alone_are_recorded() {
+    let dir = TempDir::new();
+    let file = dir.path().join("audit.log");
+    let gateway = Gateway::setup().config(&config(&file, "events = [\"auth.success\"]")).start();
+    gateway.dial().open().admitted(&Connect::backend());
+    gateway.dial().open().refused(&Connect::backend().secret("wrong"));
+    events(&file, "auth.success", 1);
+    let old = dir.path().join("audit.log.1");
+    fs::rename(&file, &old).unwrap();
+    hang_up(&gateway);
+    eventually("the file is there again", PATIENCE, || file.exists().then_some(()));
+    gateway.dial().open().admitted(&Connect::backend());
+    events(&file, "auth.success", 1);
+    assert_eq!(lines(&old).len(), 1, "{:?}", lines(&old));
+    assert_eq!(lines(&file).len(), 1, "{:?}", lines(&file));
+}
+
+#[test]
+fn a_full_disk_lets_nobody_but_the_owner_in_where_that_is_asked_for_and_heals() {
+    let disk = match SmallDisk::mount("1m") {
+        Ok(disk) => disk,
+        Err(why) => {
+            skip!("a_full_disk_lets_nobody_but_the_owner_in_where_that_is_asked_for_and_heals", why)
+        }
+    };
+    let file = disk.path().join("audit.log");
+    let gateway = Gateway::setup().config(&config(&file, "onFailure = \"refuse\"")).start();
+    gateway.dial().open().admitted(&Connect::backend());
+    let ballast = disk.fill();
+    eventually("nobody is let in", PATIENCE, || {
+        let mut client = gateway.dial().open();
+        let answer = client.connect(&Connect::backend());
+        (answer["error"]["details"]["code"] == "UNAVAILABLE_STORAGE").then_some(())
+    });
+    gateway.owner();
+    fs::remove_file(ballast).unwrap();
+    eventually("they are let in again", PATIENCE, || {
+        let mut client = gateway.dial().open();
+        (client.connect(&Connect::backend())["ok"] == true).then_some(())
+    });
+    let lost = events(&file, "audit.lost", 1);
+    assert!(lost[0]["lines"].as_u64().unwrap() >= 1, "{lost:?}");
+}
+
+#[test]
+fn a_full_disk_costs_only_lines_where_the_gateway_is_to_go_on() {
+    let disk = match SmallDisk::mount("1m") {
+        Ok(disk) => disk,
+        Err(why) => skip!("a_full_disk_costs_only_lines_where_the_gateway_is_to_go_on", why),
+    };
+    let file = disk.path().join("audit.log");
+    let gateway = Gateway::setup().config(&config(&file, "")).start();
+    let ballast = disk.fill();
+    eventually("the diagnostics tell", PATIENCE, || {
+        gateway.dial().open().admitted(&Connect::backend());
+        gateway.diagnostics().contains("Audit file takes no lines").then_some(())
+    });
+    gateway.dial().open().admitted(&Connect::backend());
+    fs::remove_file(ballast).unwrap();
+    events(&file, "audit.lost", 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_trusted_fails_check_and_the_start_that_needs_it() {
+    let dir = TempDir::new();
+    let file = dir.path().join("audit.log");
+    symlink(dir.path().join("elsewhere"), &file).unwrap();
+    let output = Gateway::check(&config(&file, ""), &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("audit.logFile") && said.contains("not followed"), "{said}");
+    assert!(!dir.path().join("elsewhere").exists());
+}
