@@ -1,13 +1,12 @@
 //! Reading the configuration again while the gateway runs (`docs/protocol.md`, "Reload").
 //!
-//! Owns the thread that does it, because files may be slow, and the list of what can change without
-//! a restart. What cannot be read, or makes no sense, changes nothing. Asked by SIGHUP and by
+//! Owns the list of what can change without a restart; the thread that does it is
+//! `shell::reloads`'. What cannot be read, or makes no sense, changes nothing. Asked by SIGHUP and by
 //! `openclaw-gateway reload`; one at a time, in order.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::Builder;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -21,6 +20,7 @@ use crate::shell::audit::AuditSetup;
 use crate::shell::diagnostics::Diagnostics;
 use crate::shell::dialogue::Shared;
 use crate::shell::hub_thread::Inbound;
+use crate::shell::reloads;
 use crate::shell::service::ReloadRequest;
 use crate::shell::tls::TlsSlot;
 
@@ -128,21 +128,7 @@ impl Reloader {
         requests: Receiver<ReloadRequest>,
         done: impl Fn() + Send + 'static,
     ) -> io::Result<()> {
-        Builder::new().name("reload".to_owned()).spawn(move || {
-            for request in &requests {
-                let outcome = self.reload();
-                match &outcome {
-                    Ok(said) => log::info!("{}", said.replace('\n', "; ")),
-                    Err(problem) => log::error!("{problem}"),
-                }
-                match request {
-                    // Who asked may have gone.
-                    Some(asker) => drop(asker.try_send(outcome)),
-                    None => done(),
-                }
-            }
-        })?;
-        Ok(())
+        reloads::start(requests, move || self.reload(), done)
     }
 
     /// Reads and applies; returns what was, or why nothing was.

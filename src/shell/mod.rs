@@ -26,6 +26,7 @@ pub mod readiness;
 mod refusal_log;
 pub mod refusals;
 pub mod registry;
+pub mod reloads;
 pub mod service;
 pub mod service_manager;
 pub mod signals;
