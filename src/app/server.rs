@@ -48,6 +48,7 @@ use crate::shell::registry::Registry;
 use crate::shell::service::{GatewayService, OwnerService, ReloadRequest};
 use crate::shell::service_manager::ServiceManager;
 use crate::shell::signals::{self, StopSignal};
+use crate::shell::signing_habits::SigningHabits;
 use crate::shell::store::{SnapshotSource, Store, StoreHandle, StoreReport};
 use crate::shell::tls::TlsSlot;
 use crate::shell::watchdog::Watchdog;
@@ -365,6 +366,7 @@ fn shared(config: &Config, inbox: Sender<Inbound>, inbound: Arc<Budget>, told: T
         device_auth_required: config.auth.device.enabled && config.auth.device.require_signature,
         refusals: told.refusals,
         metrics: told.metrics,
+        habits: SigningHabits::default(),
     }
 }
 

@@ -258,6 +258,10 @@ pub const CONNECTION_STACK_BYTES: usize =
 
 /// TLS sessions remembered for resumption by TLS 1.2 clients without tickets: some 1 KiB each.
 pub const TLS_SESSIONS_MAX: usize = 4_096;
+/// Guesses at the form of text that a client signs, one byte for each; far more than there are
+/// kinds of client software, so that few share one.
+pub const SIGNING_HABITS: usize = 64;
+
 /// Commits that wait for the store thread. The hub has at most one in flight; the rest is slack
 /// for the moment in which a failure report and the next commit cross.
 pub const STORE_COMMITS_WAITING_MAX: usize = 4;

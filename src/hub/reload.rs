@@ -14,7 +14,8 @@ use crate::hub::policy::{AuthPolicy, Policy};
 impl Hub {
     /// Applies `Input::PolicyChanged`.
     pub(super) fn policy_changed(&mut self, policy: Policy, effects: &mut Vec<Effect>) {
-        let Policy { version: _, auth, heartbeat: _, limits: _, spawn, approvals, cron: _ } = policy;
+        let Policy { version: _, auth, heartbeat: _, limits: _, spawn, approvals, cron: _ } =
+            policy;
         self.limiter.set_policy(auth.rate_limit);
         let pairing_code = self.policy.auth.pairing_code.take();
         self.policy.auth = AuthPolicy { pairing_code, ..auth };

@@ -77,14 +77,46 @@ pub enum DeviceFailure {
     PublicKeyInvalid,
 }
 
+/// Which form of the text is signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignedForm {
+    /// The second form, which older clients sign.
+    V2,
+    /// The third form, which also covers the platform.
+    #[default]
+    V3,
+}
+
+impl SignedForm {
+    /// Both, this one first.
+    fn first(self) -> [Self; 2] {
+        match self {
+            Self::V2 => [Self::V2, Self::V3],
+            Self::V3 => [Self::V3, Self::V2],
+        }
+    }
+}
+
 /// Checks the device proof of a `connect` against this connection's nonce and the clock.
 ///
 /// Costs one signature verification for a client that signs v3, two for one that signs v2, and at
 /// most `SIGNATURE_ATTEMPTS_MAX`; the cheap checks come first.
 pub fn prove(connect: &Connect, nonce: &str, now_unix_ms: u64) -> DeviceProof {
+    prove_trying(connect, nonce, now_unix_ms, &mut SignedForm::default())
+}
+
+/// The same with `form` tried first; it becomes the form that was signed, if the proof holds. The
+/// outcome does not depend on it, only the number of verifications, which are most of the cost of
+/// a handshake.
+pub fn prove_trying(
+    connect: &Connect,
+    nonce: &str,
+    now_unix_ms: u64,
+    form: &mut SignedForm,
+) -> DeviceProof {
     match &connect.device {
         None => DeviceProof::Absent,
-        Some(claim) => match check(connect, claim, nonce, now_unix_ms) {
+        Some(claim) => match check(connect, claim, nonce, now_unix_ms, form) {
             Ok(key) => DeviceProof::Valid(key),
             Err(failure) => DeviceProof::Failed(failure),
         },
@@ -96,6 +128,7 @@ fn check(
     claim: &DeviceClaim,
     nonce: &str,
     now_unix_ms: u64,
+    form: &mut SignedForm,
 ) -> Result<PublicKey, DeviceFailure> {
     // A key that cannot be read has no id to compare; it is refused at the end, as itself.
     let key = PublicKey::parse(&claim.public_key);
@@ -123,19 +156,22 @@ fn check(
     let signature = decode_base64(&claim.signature)
         .and_then(|bytes| Signature::from_slice(&bytes).ok())
         .ok_or(DeviceFailure::SignatureInvalid)?;
-    let signed = signed_texts(connect, claim, nonce)
+    let (signed, _) = signed_texts(connect, claim, nonce, *form)
         .take(SIGNATURE_ATTEMPTS_MAX)
-        .any(|text| verifier.verify_strict(text.as_bytes(), &signature).is_ok());
-    if signed { Ok(key) } else { Err(DeviceFailure::SignatureInvalid) }
+        .find(|(_, text)| verifier.verify_strict(text.as_bytes(), &signature).is_ok())
+        .ok_or(DeviceFailure::SignatureInvalid)?;
+    *form = signed;
+    Ok(key)
 }
 
 /// Every text that the peer may have signed, the likeliest first: with the first token present,
-/// as clients do, and v3 before v2.
+/// as clients do, and in the form that is expected.
 fn signed_texts<'a>(
     connect: &'a Connect,
     claim: &'a DeviceClaim,
     nonce: &'a str,
-) -> impl Iterator<Item = String> + use<'a> {
+    form: SignedForm,
+) -> impl Iterator<Item = (SignedForm, String)> + use<'a> {
     let mut tokens: Vec<&str> = Vec::with_capacity(5);
     let present = [
         &connect.auth_token,
@@ -163,7 +199,10 @@ fn signed_texts<'a>(
             platform: &client.platform,
             device_family: client.device_family.as_deref().unwrap_or_default(),
         };
-        [fields.v3(), fields.v2()]
+        form.first().map(|form| match form {
+            SignedForm::V2 => (form, fields.v2()),
+            SignedForm::V3 => (form, fields.v3()),
+        })
     })
 }
 

@@ -37,6 +37,7 @@ use crate::shell::metrics::Metrics;
 use crate::shell::peer::{Peer, Verdict};
 use crate::shell::readiness::Readiness;
 use crate::shell::refusals::Refusals;
+use crate::shell::signing_habits::SigningHabits;
 use crate::wire::frame::{self as ws, TextFrame};
 
 /// The methods that ask for a program to be started.
@@ -65,6 +66,8 @@ pub struct Shared {
     pub refusals: Arc<Refusals>,
     /// Counts what is heard.
     pub metrics: Arc<Metrics>,
+    /// What clients sign.
+    pub habits: SigningHabits,
 }
 
 impl Shared {
@@ -148,7 +151,8 @@ impl Dialogue {
         if self.shared.refusals.audit().refuses() && !self.context.is_owner {
             return self.refuse_connect(link, connect.id.as_str(), Refusal::audit_failing());
         }
-        let proof = device::prove(&connect, &self.nonce, clock::moment().unix_ms);
+        let now_ms = clock::moment().unix_ms;
+        let proof = self.shared.habits.prove(&connect, &self.nonce, now_ms);
         let peer = Arc::new(Peer::new(Arc::clone(link), connect.id.clone()));
         self.state = State::Connecting(Arc::clone(&peer));
         self.introduced = true;

@@ -30,6 +30,7 @@ pub mod reloads;
 pub mod service;
 pub mod service_manager;
 pub mod signals;
+pub mod signing_habits;
 pub mod state_dir;
 pub mod store;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use ed25519_dalek::{Signer as _, SigningKey, Verifier as _};
 use openclaw_gateway::protocol::connect::{Connect, parse_connect};
 use openclaw_gateway::protocol::device::{
-    DeviceFailure, DeviceProof, PublicKey, challenge, encode_nonce, prove,
+    DeviceFailure, DeviceProof, PublicKey, SignedForm, challenge, encode_nonce, prove, prove_trying,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha512};
@@ -164,6 +164,16 @@ impl Device {
         prove(&connect(&frame), NONCE, now)
     }
 
+    /// Which form a proof was found to have, for either guess.
+    fn forms_found(&self) -> [SignedForm; 2] {
+        let frame = json!({"type": "req", "id": "1", "method": "connect", "params": self.params});
+        [SignedForm::V2, SignedForm::V3].map(|mut form| {
+            let valid = DeviceProof::Valid(PublicKey(self.raw_key()));
+            assert_eq!(prove_trying(&connect(&frame), NONCE, NOW, &mut form), valid);
+            form
+        })
+    }
+
     #[track_caller]
     fn check(&self, failure: Option<DeviceFailure>) {
         let valid = DeviceProof::Valid(PublicKey(self.raw_key()));
@@ -175,6 +185,12 @@ impl Device {
 const V2: &str = "v2|{id}|cli|cli|operator|operator.write,operator.read|{at}||{nonce}";
 const V3: &str =
     "v3|{id}|cli|cli|operator|operator.write,operator.read|{at}||{nonce}|linÜx|desktop";
+
+#[test]
+fn the_form_that_is_tried_first_changes_no_outcome() {
+    assert_eq!(Device::new().sign(V2).forms_found(), [SignedForm::V2; 2]);
+    assert_eq!(Device::new().sign(V3).forms_found(), [SignedForm::V3; 2]);
+}
 
 #[test]
 fn both_texts_are_accepted_and_only_ascii_is_lowercased() {

@@ -158,6 +158,7 @@ mod tests {
     use crate::shell::hub_thread::Inbound;
     use crate::shell::readiness::Readiness;
     use crate::shell::refusals::Refusals;
+    use crate::shell::signing_habits::SigningHabits;
 
     #[test]
     fn the_page_is_served_while_no_hub_takes_anything_from_its_full_inbox() {
@@ -174,6 +175,7 @@ mod tests {
             device_auth_required: true,
             refusals: Arc::new(Refusals::default()),
             metrics: Arc::default(),
+            habits: SigningHabits::default(),
         };
         let admission = Admission::new(AdmissionLimits {
             connections: 1,
