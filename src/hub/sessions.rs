@@ -9,7 +9,7 @@
 //! longest: of the same agent, if that has its equal share already, else of all. So an agent that
 //! opens sessions without end displaces its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
@@ -21,7 +21,8 @@ use crate::protocol::session::{Session, SessionTotals, owner};
 /// What is kept per agent; those whose keys name none share one with an empty name.
 #[derive(Default)]
 struct Group {
-    places: BTreeSet<SessionPlace>,
+    /// Each with its session, so that a page need not look them up one by one.
+    places: BTreeMap<SessionPlace, Arc<Session>>,
     totals: SessionTotals,
 }
 
@@ -43,8 +44,8 @@ fn agent(key: &SessionKey) -> &str {
 }
 
 impl Group {
-    fn insert(&mut self, session: &Session) {
-        self.places.insert(place(session));
+    fn insert(&mut self, session: &Arc<Session>) {
+        self.places.insert(place(session), Arc::clone(session));
         let totals = &mut self.totals;
         totals.sessions += 1;
         totals.total_tokens += u128::from(session.total_tokens);
@@ -105,7 +106,7 @@ impl Sessions {
         }
         let share = self.max / self.by_agent.len().max(1);
         let own = self.by_agent.get(agent(new)).filter(|own| own.places.len() >= share);
-        own.unwrap_or(&self.all).places.first().map(|place| place.key.clone())
+        own.unwrap_or(&self.all).places.keys().next().map(|place| place.key.clone())
     }
 
     fn insert(&mut self, session: Arc<Session>) {
@@ -136,11 +137,7 @@ impl Sessions {
 
     /// So many of them, the one reported last first.
     pub(super) fn newest(&self, count: usize) -> Vec<Arc<Session>> {
-        self.rows(self.all.places.iter().rev().take(count))
-    }
-
-    fn rows<'p>(&self, places: impl Iterator<Item = &'p SessionPlace>) -> Vec<Arc<Session>> {
-        places.filter_map(|place| self.by_key.get(&place.key).cloned()).collect()
+        self.all.places.values().rev().take(count).cloned().collect()
     }
 
     /// Answers `sessions.list`. Costs what it returns.
@@ -155,14 +152,13 @@ impl Sessions {
             None => &self.all,
         };
         let oldest_ms = ask.active_within_ms.map_or(0, |within| now_ms.saturating_sub(within));
-        let mut way = Way { group, oldest_ms, limit: ask.limit, places: Vec::new() };
+        let mut way = Way { group, oldest_ms, limit: ask.limit, rows: Vec::new() };
         let next = match &ask.cursor {
-            None => group.places.last().and_then(|start| way.down(start, None)),
+            None => group.places.keys().next_back().and_then(|start| way.down(start, None)),
             Some(SessionsCursor::Down { start, after }) => way.down(start, Some(after)),
             Some(SessionsCursor::Up { after }) => way.up(after),
         };
-        let rows = self.rows(way.places.into_iter());
-        SessionsPage { rows, next, total: group.places.len(), now_ms }
+        SessionsPage { rows: way.rows, next, total: group.places.len(), now_ms }
     }
 
     /// The sums over all sessions, or over this agent's.
@@ -196,7 +192,7 @@ struct Way<'g> {
     group: &'g Group,
     oldest_ms: u64,
     limit: usize,
-    places: Vec<&'g SessionPlace>,
+    rows: Vec<Arc<Session>>,
 }
 
 impl Way<'_> {
@@ -207,15 +203,17 @@ impl Way<'_> {
         after: Option<&SessionPlace>,
     ) -> Option<SessionsCursor> {
         let bound = after.map_or(Included(start), Excluded);
-        for place in self.group.places.range((Unbounded, bound)).rev() {
+        let mut last: Option<&SessionPlace> = None;
+        for (place, session) in self.group.places.range((Unbounded, bound)).rev() {
             if place.updated_at_ms < self.oldest_ms {
                 break;
             }
-            if self.places.len() == self.limit {
-                let after = self.places.last().map(|place| (*place).clone())?;
+            if self.rows.len() == self.limit {
+                let after = last.cloned()?;
                 return Some(SessionsCursor::Down { start: start.clone(), after });
             }
-            self.places.push(place);
+            self.rows.push(Arc::clone(session));
+            last = Some(place);
         }
         self.up(start)
     }
@@ -223,14 +221,14 @@ impl Way<'_> {
     /// Up from above `after`.
     fn up(&mut self, after: &SessionPlace) -> Option<SessionsCursor> {
         let mut last = after;
-        for place in self.group.places.range((Excluded(after), Unbounded)) {
+        for (place, session) in self.group.places.range((Excluded(after), Unbounded)) {
             if place.updated_at_ms < self.oldest_ms {
                 continue;
             }
-            if self.places.len() == self.limit {
+            if self.rows.len() == self.limit {
                 return Some(SessionsCursor::Up { after: last.clone() });
             }
-            self.places.push(place);
+            self.rows.push(Arc::clone(session));
             last = place;
         }
         None
