@@ -66,6 +66,7 @@ const PARTS: &[Part] = &[
     ("gateway.auth.deviceAuth", |a, b| a.auth.device == b.auth.device),
     ("gateway.auth.rateLimit", |a, b| a.auth.rate_limit == b.auth.rate_limit),
     ("gateway.approvals", |a, b| a.approvals == b.approvals),
+    ("gateway.cron", |a, b| a.cron == b.cron),
     ("gateway.heartbeat", |a, b| a.heartbeat == b.heartbeat),
     ("gateway.limits", |a, b| limits(a) == limits(b)),
     ("gateway.spawn and gateway.agents", |a, b| a.spawn == b.spawn),

@@ -100,42 +100,45 @@ fn help_of_report() {
     check(
         "report",
         &expect![[r#"
-        openclaw-gateway report: say something as an agent, so that a shell script can be one
+            openclaw-gateway report: say something as an agent, so that a shell script can be one
 
-        Usage: openclaw-gateway report log [MESSAGE...] [--agent NAME] [OPTIONS]
-               openclaw-gateway report session KEY [--agent NAME] [OPTIONS]
-               openclaw-gateway report usage KEY [--agent NAME] [OPTIONS]
-               openclaw-gateway report status STATUS [--agent NAME] [OPTIONS]
-               openclaw-gateway report event EVENT JSON [--agent NAME] [OPTIONS]
+            Usage: openclaw-gateway report log [MESSAGE...] [--agent NAME] [OPTIONS]
+                   openclaw-gateway report session KEY [--agent NAME] [OPTIONS]
+                   openclaw-gateway report usage KEY [--agent NAME] [OPTIONS]
+                   openclaw-gateway report status STATUS [--agent NAME] [OPTIONS]
+                   openclaw-gateway report event EVENT JSON [--agent NAME] [OPTIONS]
 
-        When it ends with 0 the report is on the gateway's disk. Without --agent the report is an
-        operator's. Without MESSAGE, every line of standard input is an entry, as long as it lasts; after a
-        lost connection it goes on with the same line. A KEY without a colon is the agent's own: NAME:KEY.
+            When it ends with 0 the report is on the gateway's disk. Without --agent the report is an
+            operator's. Without MESSAGE, every line of standard input is an entry, as long as it lasts; after a
+            lost connection it goes on with the same line. A KEY without a colon is the agent's own: NAME:KEY.
 
-          --agent NAME         be this agent; the name belongs to the key that used it first
-          --key KEY            an idempotency key: the same report under the same key counts once
+            In a program that a gateway started, the environment says who it is: without --agent the report is
+            that agent's and, without a session or KEY, about the program's own session.
 
-        log:
-          --level LEVEL        debug, info (default), warn or error
-          --session KEY        the session it belongs to
-          --source NAME        who says it (operators only)
-          --timestamp MS       when, in milliseconds since 1970
-          --extra JSON         an object with more
+              --agent NAME         be this agent; the name belongs to the key that used it first
+              --key KEY            an idempotency key: the same report under the same key counts once
 
-        session (what holds now) and usage (what is added):
-          --kind --model --label TEXT
-          --total-tokens --context-tokens --message-count N, --active true|false (session)
-          --input-tokens --output-tokens N, --cost AMOUNT
-          --messages N (usage)
+            log:
+              --level LEVEL        debug, info (default), warn or error
+              --session KEY        the session it belongs to
+              --source NAME        who says it (operators only)
+              --timestamp MS       when, in milliseconds since 1970
+              --extra JSON         an object with more
 
-        status:
-          --id N               the number under which clients know the agent
-          --name NAME          whose status (operators only)
-          --last-activity TEXT what it did last
+            session (what holds now) and usage (what is added):
+              --kind --model --label TEXT
+              --total-tokens --context-tokens --message-count N, --active true|false (session)
+              --input-tokens --output-tokens N, --cost AMOUNT
+              --messages N (usage)
 
-          make 2>&1 | openclaw-gateway report log --agent builder --session nightly
-          openclaw-gateway report usage chat --agent builder --input-tokens 1200 --output-tokens 80
-    "#]],
+            status:
+              --id N               the number under which clients know the agent
+              --name NAME          whose status (operators only)
+              --last-activity TEXT what it did last
+
+              make 2>&1 | openclaw-gateway report log --agent builder --session nightly
+              openclaw-gateway report usage chat --agent builder --input-tokens 1200 --output-tokens 80
+        "#]],
     );
 }
 

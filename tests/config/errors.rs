@@ -54,7 +54,7 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         "[gatway]\nport = 1\n",
         expect![[r#"
             configuration refused
-              gateway.toml:1: gatway: unknown key (did you mean gateway?); allowed at the top of the file: gateway, log
+              gateway.toml:1: gatway: unknown key (did you mean gateway?); allowed at the top of the file: gateway, audit, log
         "#]],
     );
     check(
@@ -74,9 +74,9 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
     check(
         "port = 1\n",
         expect![[r#"
-        configuration refused
-          gateway.toml:1: port: unknown key; allowed at the top of the file: gateway, log
-    "#]],
+            configuration refused
+              gateway.toml:1: port: unknown key; allowed at the top of the file: gateway, audit, log
+        "#]],
     );
 }
 
