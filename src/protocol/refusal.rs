@@ -110,7 +110,7 @@ impl Refusal {
             "configKey": "gateway.controlUi.allowedOrigins",
         });
         let message = format!(
-            "origin not allowed: {origin} (add it to gateway.controlUi.allowedOrigins and restart the gateway)"
+            "origin not allowed: {origin} (add it to gateway.controlUi.allowedOrigins and reload the gateway)"
         );
         let mut refusal = Self::with(ErrorCode::InvalidRequest, 4001, details, message);
         // The origin may be too long for a close frame.

@@ -123,7 +123,7 @@ fn every_row_is_word_for_word_what_it_was() {
             1008 unauthorized: gateway password missing
         {"code":"UNAUTHORIZED","message":"unauthorized: gateway password mismatch","details":{"code":"AUTH_PASSWORD_MISMATCH"}}}
             1008 unauthorized: gateway password mismatch
-        {"code":"INVALID_REQUEST","message":"origin not allowed: https://evil.example (add it to gateway.controlUi.allowedOrigins and restart the gateway)","details":{"code":"CONTROL_UI_ORIGIN_NOT_ALLOWED","configKey":"gateway.controlUi.allowedOrigins","origin":"https://evil.example"}}}
+        {"code":"INVALID_REQUEST","message":"origin not allowed: https://evil.example (add it to gateway.controlUi.allowedOrigins and reload the gateway)","details":{"code":"CONTROL_UI_ORIGIN_NOT_ALLOWED","configKey":"gateway.controlUi.allowedOrigins","origin":"https://evil.example"}}}
             4001 origin not allowed
         {"code":"INVALID_REQUEST","message":"invalid role: must be operator, agent or node","details":{"code":"INVALID_ROLE"}}}
             1008 invalid role: must be operator, agent or node

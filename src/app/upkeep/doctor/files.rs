@@ -97,7 +97,7 @@ fn dates(which: &str, validity: Option<(u64, u64)>, now: u64) -> Finding {
         let date = utc(seconds.saturating_mul(1_000));
         date.split('T').next().unwrap_or_default().to_owned()
     };
-    let renew = "renew it, then restart the gateway";
+    let renew = "renew it, then run `openclaw-gateway reload`";
     if now < from {
         let text = format!("{which} is not good before {}", day(from));
         return Finding::fail(SUBJECT, text, "wait, or see whether the clock is right");
