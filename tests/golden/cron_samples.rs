@@ -50,6 +50,12 @@ fn job() -> CronJob {
     }
 }
 
+/// The same before its first run.
+fn new_job() -> CronJob {
+    let state = JobState { next_run_at_ms: Some(NOW + DAY_MS), ..JobState::default() };
+    CronJob { last_number: 0, state, ..job() }
+}
+
 fn run() -> CronRun {
     CronRun {
         job: id(),
@@ -106,7 +112,7 @@ pub(crate) fn cron_replies() -> Vec<(&'static str, Reply)> {
         ("cron-list-1", CronReply::List { jobs: vec![Arc::new(job())], total: 1, offset: 0 }),
         ("cron-status-1", CronReply::Status(status)),
         ("cron-runs-1", CronReply::Runs(vec![Arc::new(run()), Arc::new(missed())])),
-        ("cron-add-1", CronReply::Job(Arc::new(job()))),
+        ("cron-add-1", CronReply::Job(Arc::new(new_job()))),
         ("cron-remove-1", CronReply::Removed(id(), true)),
         ("cron-run-1", CronReply::Started(id(), 3)),
         ("cron-run-2", CronReply::NotStarted(id(), "already-running")),
