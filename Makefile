@@ -38,7 +38,7 @@ test: ## Everything that guards a change: fmt, clippy, all tests, quick conforma
 	@$(MAKE) --no-print-directory skipped
 
 check: fmt clippy ## fmt, clippy and all tests, without what needs other people's programs
-	$(CARGO) test --locked
+	$(CARGO) test --locked --no-fail-fast
 
 fmt: ## Check the formatting
 	$(CARGO) fmt --all --check
@@ -63,6 +63,7 @@ cron-oracle-quick: ## The days on which clocks change, and month ends, as `make 
 
 fuzz: ## Fuzz each target in fuzz/ for FUZZ_SECONDS=600, FUZZ_JOBS=1 side by side (an hour)
 	fuzz/run.sh
+
 bench: ## Measure against yardsticks, report in target/bench (some 30 minutes on 2 cores)
 	benches/run.sh
 
