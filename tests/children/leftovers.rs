@@ -17,12 +17,14 @@ fn number_in(file: &Path) -> u32 {
     eventually("a process number is written", || fs::read_to_string(file).ok()?.trim().parse().ok())
 }
 
-/// Runs a script that leaves a process behind and writes its number to `$FILE`; returns it.
+/// Runs a script that leaves a process behind, which writes its number to `$FILE`; returns it.
+///
+/// The script ends once it is written, however long that takes.
 #[track_caller]
 fn left_by(world: &mut World, script: &str) -> (u32, crate::kit::Story) {
     let dir = TestDir::new();
     let file = dir.0.join("pid");
-    let mut order = sh(script);
+    let mut order = sh(&format!("{script} until [ -s \"$FILE\" ]; do sleep 0.02; done"));
     order.env.push(("FILE".to_owned(), file.display().to_string()));
     let (spawn, _) = world.run(order);
     let pid = number_in(&file);
@@ -32,7 +34,7 @@ fn left_by(world: &mut World, script: &str) -> (u32, crate::kit::Story) {
 #[test]
 fn what_forked_twice_and_stayed_in_the_group_is_ended() {
     let mut world = World::new();
-    let script = "(sh -c 'echo $$ > \"$FILE\"; exec sleep 1000' &) ; sleep 0.2";
+    let script = "(sh -c 'echo $$ > \"$FILE\"; exec sleep 1000' &);";
     let (pid, story) = left_by(&mut world, script);
     assert_eq!((story.exit, story.leftovers), (Some(Exit::Code(0)), true));
     assert!(!runs(pid));
@@ -41,7 +43,7 @@ fn what_forked_twice_and_stayed_in_the_group_is_ended() {
 #[test]
 fn what_moved_to_a_session_of_its_own_is_ended() {
     let mut world = World::new();
-    let script = "setsid sh -c 'echo $$ > \"$FILE\"; exec sleep 1000' & sleep 0.2";
+    let script = "setsid sh -c 'echo $$ > \"$FILE\"; exec sleep 1000' &";
     let (pid, story) = left_by(&mut world, script);
     assert!(story.leftovers);
     assert!(!runs(pid));
@@ -51,7 +53,7 @@ fn what_moved_to_a_session_of_its_own_is_ended() {
 fn what_moved_away_and_ignores_every_signal_it_can_is_ended() {
     let mut world = World::new();
     let script = "setsid sh -c 'trap \"\" TERM HUP INT; echo $$ > \"$FILE\"; \
-                  while :; do sleep 1000; done' & sleep 0.2";
+                  while :; do sleep 1000; done' &";
     let (pid, story) = left_by(&mut world, script);
     assert!(story.leftovers);
     assert!(!runs(pid));
@@ -60,7 +62,7 @@ fn what_moved_away_and_ignores_every_signal_it_can_is_ended() {
 #[test]
 fn what_left_group_and_environment_is_ended_once_it_has_become_ours() {
     let mut world = World::new();
-    let script = "(setsid env -i sh -c \"echo \\$\\$ > '$FILE'; exec sleep 1000\" &); sleep 0.2";
+    let script = "(setsid env -i sh -c \"echo \\$\\$ > '$FILE'; exec sleep 1000\" &);";
     let (pid, _) = left_by(&mut world, script);
     eventually("the escaped process has ended", || state(pid).is_none().then_some(()));
 }
@@ -98,7 +100,7 @@ fn a_control_group_holds_what_leaves_everything_else() {
     let mut world = World::within_turn(|setup| ChildrenSetup { control_groups: true, ..setup });
     // So that there is always a child that could have started what is adopted.
     let (bystander, _) = world.run(sh("sleep 1000"));
-    let script = "(setsid env -i sh -c \"echo \\$\\$ > '$FILE'; exec sleep 1000\" &); sleep 0.2";
+    let script = "(setsid env -i sh -c \"echo \\$\\$ > '$FILE'; exec sleep 1000\" &);";
     let (pid, story) = left_by(&mut world, script);
     assert!(story.leftovers, "found by its control group");
     assert!(!runs(pid));
@@ -127,7 +129,7 @@ fn a_control_group_holds_what_leaves_everything_else() {
 fn what_keeps_forking_is_ended() {
     let mut world = World::new();
     let script = "setsid sh -c 'echo $$ > \"$FILE\"; while :; do sleep 0.01; done' & \
-                  setsid sh -c 'f() { sleep 0.005; f & }; f; wait' & sleep 0.3";
+                  setsid sh -c 'f() { sleep 0.005; f & }; f; wait' &";
     let (pid, story) = left_by(&mut world, script);
     assert!(story.leftovers);
     assert!(!runs(pid));
@@ -191,8 +193,7 @@ fn a_child_that_left_its_own_group_is_signalled_all_the_same() {
 fn processes_of_others_are_left_alone() {
     let mut world = World::new();
     let mut bystander = Command::new("/bin/sleep").arg("1000").process_group(0).spawn().unwrap();
-    let (_, story) =
-        left_by(&mut world, "setsid sh -c 'echo $$ > \"$FILE\"; exec sleep 1000' & sleep 0.2");
+    let (_, story) = left_by(&mut world, "setsid sh -c 'echo $$ > \"$FILE\"; exec sleep 1000' &");
     assert!(story.leftovers);
     assert!(runs(bystander.id()));
     bystander.kill().unwrap();

