@@ -14,7 +14,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::kit::{
-    Connect, Device, Dial, Gateway, PATIENCE, TempDir, binary, entries, eventually, exchange,
+    Client, Connect, Device, Dial, Gateway, PATIENCE, TempDir, binary, entries, eventually,
+    exchange,
 };
 
 const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/prometheus");
@@ -130,6 +131,68 @@ fn the_page_counts_what_happens_under_the_seeds_five_names() {
     operator.leave();
     becomes(&gateway, &name("connections_total"), 1.0);
     becomes(&gateway, &name("connections{role=\"operator\"}"), 0.0);
+}
+
+#[test]
+fn spawns_runs_and_jobs_are_counted_by_what_became_of_them() {
+    let gateway = Gateway::setup()
+        .metrics()
+        .config(
+            "[gateway.spawn]\nallowedCommands = [\"true\", \"false\", \"sleep\"]\n\
+             allowedDirs = [\"/\"]\nmaxConcurrent = 1\n",
+        )
+        .start();
+    let mut operator = gateway.operator();
+    let mut agent = gateway.agent("builder", &Device::new());
+    let spawn = |operator: &mut Client, command: &str, args: &[&str]| {
+        operator.ask("spawn", json!({ "command": command, "args": args }))["spawnId"].clone()
+    };
+    for command in ["true", "false"] {
+        spawn(&mut operator, command, &[]);
+    }
+    let slow = spawn(&mut operator, "sleep", &["600"]);
+    spawn(&mut operator, "true", &[]);
+    for (key, state) in [("one", "final"), ("two", "error")] {
+        let ask = json!({ "agentId": "builder", "message": "x", "idempotencyKey": key });
+        operator.ask("agent", ask);
+        let run = agent.event("agent.request")["payload"]["runId"].clone();
+        agent.ask("run.update", json!({ "runId": run, "state": state, "text": "y" }));
+    }
+    operator.ask("agent", json!({ "agentId": "builder", "message": "waits" }));
+    let job = operator.ask(
+        "cron.add",
+        json!({
+            "name": "tea",
+            "schedule": { "kind": "every", "everyMs": 3_600_000 },
+            "payload": { "kind": "systemEvent", "text": "tea" },
+        }),
+    );
+    operator.ask("cron.run", json!({ "id": job["id"] }));
+    let check = |expected: &[(&str, f64)]| {
+        for (series, expected) in expected {
+            becomes(&gateway, &format!("openclaw_gateway_{series}"), *expected);
+        }
+    };
+    check(&[
+        ("spawns{status=\"running\"}", 1.0),
+        ("spawns{status=\"queued\"}", 1.0),
+        ("spawns_ended_total{status=\"completed\"}", 1.0),
+        ("spawns_ended_total{status=\"failed\"}", 1.0),
+        ("runs_open", 1.0),
+        ("runs_ended_total{state=\"final\"}", 1.0),
+        ("runs_ended_total{state=\"error\"}", 1.0),
+        ("cron_jobs", 1.0),
+        ("cron_runs_open", 0.0),
+        ("cron_runs_total{status=\"ok\"}", 1.0),
+        ("cron_occurrences_missed_total{status=\"missed\"}", 0.0),
+    ]);
+    operator.ask("spawn.cancel", json!({ "id": slow }));
+    check(&[
+        ("spawns_ended_total{status=\"cancelled\"}", 1.0),
+        ("spawns_ended_total{status=\"completed\"}", 2.0),
+        ("spawns{status=\"running\"}", 0.0),
+        ("spawns{status=\"queued\"}", 0.0),
+    ]);
 }
 
 #[test]

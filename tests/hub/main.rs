@@ -19,6 +19,7 @@ mod device_admin;
 mod device_verbs;
 mod disk;
 mod durability;
+mod gauges;
 mod heartbeat;
 mod history;
 mod idempotency;

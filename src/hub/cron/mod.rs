@@ -32,9 +32,10 @@ use crate::hub::commits::Commits;
 use crate::hub::cron::job::Job;
 pub(super) use crate::hub::cron::job::Phase;
 pub(super) use crate::hub::cron::storing::CronWaiter;
+use crate::hub::gauges::Tally;
 use crate::hub::policy::CronPolicy;
 use crate::hub::records::Change;
-use crate::protocol::cron::{CronJob, CronRun};
+use crate::protocol::cron::{CronJob, CronRun, RunStatus};
 use crate::protocol::schedule::Schedule;
 
 /// See the module.
@@ -53,6 +54,8 @@ pub(super) struct Cron {
     owed: BTreeSet<JobId>,
     /// When the hub looked at both clocks last.
     seen: Moment,
+    /// What became of the occurrences since the start.
+    pub(super) outcomes: Tally<RunStatus>,
 }
 
 impl Cron {
@@ -73,6 +76,7 @@ impl Cron {
             unsaved: BTreeSet::new(),
             owed: BTreeSet::new(),
             seen: now,
+            outcomes: Tally::default(),
         };
         for record in jobs {
             cron.jobs.insert(record.id.clone(), Job::load(record));
@@ -94,6 +98,7 @@ impl Cron {
                 job.record.last_number =
                     job.record.last_number.max(job.runs.back().map_or(0, |run| run.number));
                 for run in job.interrupted(now.unix_ms) {
+                    cron.outcomes.add(run.status, 1);
                     commits.put_cron_run(&run);
                     commits.put_cron_job(job.durable());
                 }

@@ -168,6 +168,8 @@ impl Hub {
         if !self.cron.active.remove(&(id.clone(), number)) {
             return;
         }
+        let status = if outcome.is_ok() { RunStatus::Ok } else { RunStatus::Error };
+        self.cron.outcomes.add(status, 1);
         let Some(job) = self.cron.jobs.get_mut(id) else {
             // It was removed while it ran: nothing is left to write on.
             return self.start_waiting(now, effects);
@@ -258,6 +260,7 @@ impl Hub {
     ) {
         let Some(job) = self.cron.jobs.get_mut(id) else { return };
         let run = job.note(status, span, why);
+        self.cron.outcomes.add(status, span.count);
         if job.phase == Phase::Idle && job.owed.is_none() {
             job.switch_off_when_over();
         }

@@ -296,6 +296,9 @@ impl Hub {
     /// each `Ok` of `start_run`, also when its record could not be stored (then `end` says so), and
     /// at the start after a restart for those that were open.
     pub(super) fn run_ended(&mut self, now: Moment, ended: &RunEnded, effects: &mut Vec<Effect>) {
+        if let Some(end) = &ended.record.end {
+            self.runs.outcomes.add(end.state, 1);
+        }
         match &ended.record.origin {
             RunOrigin::Request { .. } => {}
             RunOrigin::Cron { job, number } => {

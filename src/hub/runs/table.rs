@@ -14,8 +14,9 @@ use crate::base::limits::{
     RUNS_OPEN_MAX, RUNS_OPEN_PER_AGENT_MAX, RUNS_OPEN_PER_USER_MAX,
 };
 use crate::base::time::Moment;
+use crate::hub::gauges::Tally;
 use crate::hub::runs::record::RunRecord;
-use crate::protocol::run::AgentRequest;
+use crate::protocol::run::{AgentRequest, RunState};
 
 /// One run.
 pub(in crate::hub) struct Run {
@@ -115,6 +116,8 @@ pub(in crate::hub) struct Runs {
     unsent_bytes: usize,
     /// Of those that have ended, how many at the front of the order have lost their text.
     textless: usize,
+    /// How those ended that have ended since the start.
+    pub(in crate::hub) outcomes: Tally<RunState>,
 }
 
 impl Runs {
@@ -373,6 +376,10 @@ impl Runs {
         let due = self.due.first().map(|(at, _)| *at);
         let forget = self.ended.front().map(|(at, _)| *at);
         [due, forget].into_iter().flatten().min()
+    }
+
+    pub(in crate::hub) fn open_count(&self) -> usize {
+        self.open.len()
     }
 
     /// Whether the counts and orders are those of the runs, and all is within bounds.

@@ -200,6 +200,7 @@ impl Hub {
         if let Some(error) = &mut record.error {
             error.truncate(error.floor_char_boundary(SPAWN_ERROR_BYTES_MAX));
         }
+        self.spawns.outcomes.add(record.status, 1);
         record.ended_at_ms = Some(now.unix_ms);
         record.log_through = Some(self.journal.last());
         effects.push(Effect::Diagnose(ended_line(&record)));

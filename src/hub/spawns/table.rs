@@ -8,7 +8,9 @@ use std::time::Instant;
 use super::{Phase, Spawn};
 use crate::base::ids::{AgentName, DeviceId, SessionKey, SpawnId, UserName};
 use crate::base::limits::SPAWNS_ENDED_MAX;
+use crate::hub::gauges::Tally;
 use crate::hub::records::{AnswerKey, AnswerRecord, SpawnOrigin, SpawnRecord};
+use crate::protocol::spawn::SpawnStatus;
 
 /// See the module.
 #[derive(Default)]
@@ -30,6 +32,8 @@ pub(in crate::hub) struct Spawns {
     deadlines: BTreeSet<(Instant, SpawnId)>,
     /// The credentials that are good, by their hash.
     tokens: BTreeMap<[u8; 32], SpawnId>,
+    /// How those ended that have ended since the start.
+    pub(in crate::hub) outcomes: Tally<SpawnStatus>,
 }
 
 impl Spawns {
@@ -168,8 +172,12 @@ impl Spawns {
         self.open.is_empty()
     }
 
-    pub(super) fn queued(&self) -> usize {
+    pub(in crate::hub) fn queued(&self) -> usize {
         self.queue.len()
+    }
+
+    pub(in crate::hub) fn placed(&self) -> usize {
+        self.placed
     }
 
     pub(super) fn queue(&self) -> impl Iterator<Item = &Spawn> {

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -18,6 +18,8 @@ use prometheus_client::registry::Registry as Exposed;
 use super::HubNumbers;
 use super::instruments::{Counters, Histogram};
 use super::process::ProcessNumbers;
+use crate::hub::gauges::Outcome;
+use crate::protocol::cron::RunStatus;
 use crate::protocol::methods;
 use crate::shell::admission::Admission;
 use crate::shell::dialogue::Shared;
@@ -99,6 +101,20 @@ impl Families<'_> {
         })
     }
 
+    fn outcomes<K: Outcome>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        mut of: impl Iterator<Item = (K, u64)>,
+    ) -> fmt::Result {
+        self.family(MetricType::Counter, name, help, |family| {
+            of.try_for_each(|(outcome, count)| {
+                counter(&mut family.encode_family(&[(label, outcome.name())])?, count)
+            })
+        })
+    }
+
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         self.family(MetricType::Gauge, name, help, |family| family.encode_gauge(&value))
     }
@@ -147,7 +163,8 @@ impl Collector for OfGateway {
         self.traffic(&mut page)?;
         self.requests(&mut page)?;
         self.inside(&mut page)?;
-        self.kept(&mut page, &self.0.shared.metrics.hub)
+        self.kept(&mut page, &self.0.shared.metrics.hub)?;
+        work(&mut page, &self.0.shared.metrics.hub)
     }
 }
 
@@ -251,6 +268,28 @@ impl OfGateway {
         let version = ("version", env!("CARGO_PKG_VERSION"));
         page.gauges("build_info", "What runs", version.0, &[(version.1, 1)])
     }
+}
+
+/// What agents and programs do.
+fn work(page: &mut Families<'_>, hub: &HubNumbers) -> fmt::Result {
+    let now = |number: &AtomicU64| number.load(Ordering::Relaxed);
+    let open = [("queued", now(&hub.spawns_queued)), ("running", now(&hub.spawns_running))];
+    page.gauges("spawns", "Spawns that have not ended", "status", &open)?;
+    let help = "Spawns that have ended, by status";
+    page.outcomes("spawns_ended", help, "status", hub.spawns_ended.get())?;
+    page.gauge("runs_open", "Messages to agents without a final answer", now(&hub.runs_open))?;
+    let help = "Runs that have ended, by state";
+    page.outcomes("runs_ended", help, "state", hub.runs_ended.get())?;
+    page.gauge("cron_jobs", "Jobs of the schedule", now(&hub.cron_jobs))?;
+    let help = "Runs of jobs that have not ended";
+    page.gauge("cron_runs_open", help, now(&hub.cron_running))?;
+    let ended = || hub.cron_ended.get();
+    let ran = |status: RunStatus| matches!(status, RunStatus::Ok | RunStatus::Error);
+    let help = "Runs of jobs that have ended, by status";
+    page.outcomes("cron_runs", help, "status", ended().filter(|(status, _)| ran(*status)))?;
+    let name = "cron_occurrences_missed";
+    let help = "Occurrences of jobs that did not run, by status";
+    page.outcomes(name, help, "status", ended().filter(|(status, _)| !ran(*status)))
 }
 
 /// `process_…`, under the names that Prometheus' own libraries use.

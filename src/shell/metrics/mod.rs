@@ -10,13 +10,17 @@ mod instruments;
 mod page;
 mod process;
 
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::close_reason::CloseReason;
-use crate::hub::gauges::Gauges;
+use crate::hub::gauges::{Gauges, OUTCOMES_MAX, Outcome, Tally};
+use crate::protocol::cron::RunStatus;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::methods;
 use crate::protocol::refusal;
+use crate::protocol::run::RunState;
+use crate::protocol::spawn::SpawnStatus;
 use crate::shell::admission::Refusal;
 use crate::shell::clock;
 
@@ -76,6 +80,40 @@ struct HubNumbers {
     journal_bytes: AtomicU64,
     devices: AtomicU64,
     pairings: AtomicU64,
+    spawns_queued: AtomicU64,
+    spawns_running: AtomicU64,
+    spawns_ended: Outcomes<SpawnStatus>,
+    runs_open: AtomicU64,
+    runs_ended: Outcomes<RunState>,
+    cron_jobs: AtomicU64,
+    cron_running: AtomicU64,
+    cron_ended: Outcomes<RunStatus>,
+}
+
+/// A [`Tally`] that the page can read at any time.
+#[derive(Debug)]
+struct Outcomes<K> {
+    counts: [AtomicU64; OUTCOMES_MAX],
+    of: PhantomData<K>,
+}
+
+impl<K> Default for Outcomes<K> {
+    fn default() -> Self {
+        Self { counts: Default::default(), of: PhantomData }
+    }
+}
+
+impl<K: Outcome> Outcomes<K> {
+    fn set(&self, tally: &Tally<K>) {
+        for (number, (_, count)) in self.counts.iter().zip(tally.counts()) {
+            number.store(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Every outcome with its sum.
+    fn get(&self) -> impl Iterator<Item = (K, u64)> {
+        K::ALL.iter().copied().zip(self.counts.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
 }
 
 impl Default for Metrics {
@@ -125,6 +163,14 @@ impl Metrics {
         set(&self.hub.journal_bytes, gauges.journal_bytes);
         set(&self.hub.devices, gauges.devices);
         set(&self.hub.pairings, gauges.pairings);
+        set(&self.hub.spawns_queued, gauges.spawns_queued);
+        set(&self.hub.spawns_running, gauges.spawns_running);
+        set(&self.hub.runs_open, gauges.runs_open);
+        set(&self.hub.cron_jobs, gauges.cron_jobs);
+        set(&self.hub.cron_running, gauges.cron_running);
+        self.hub.spawns_ended.set(&gauges.spawns_ended);
+        self.hub.runs_ended.set(&gauges.runs_ended);
+        self.hub.cron_ended.set(&gauges.cron_ended);
     }
 }
 

@@ -36,7 +36,7 @@ fn check_with(adjust: impl FnOnce(&mut Policy), story: impl FnOnce(&mut Sim), ex
     expected.assert_eq(&sim.take());
 }
 
-fn every(seconds: u64) -> Schedule {
+pub(crate) fn every(seconds: u64) -> Schedule {
     Schedule::Every { every_ms: seconds * 1_000, anchor_ms: None }
 }
 
@@ -45,7 +45,7 @@ fn cron(expr: &str, zone: &str) -> Schedule {
     Schedule::Cron { expression, zone: Some(Zone::find(zone).unwrap()) }
 }
 
-fn job(name: &str, schedule: Schedule) -> NewJob {
+pub(crate) fn job(name: &str, schedule: Schedule) -> NewJob {
     NewJob {
         name: Arc::from(name),
         description: None,
@@ -57,7 +57,7 @@ fn job(name: &str, schedule: Schedule) -> NewJob {
     }
 }
 
-fn add(sim: &mut Sim, job: NewJob) {
+pub(crate) fn add(sim: &mut Sim, job: NewJob) {
     sim.request(1, Request::Cron(CronRequest::Add(Box::new(job))));
 }
 
