@@ -16,11 +16,11 @@ use bytes::Bytes;
 use openclaw_gateway::base::close_reason::CloseReason;
 use openclaw_gateway::base::ids::ConnId;
 use openclaw_gateway::protocol::event::LogGap;
-use openclaw_gateway::shell::budget::Budget;
+use openclaw_gateway::shell::bounds::{Bounds, ConnectionLimits};
 use openclaw_gateway::shell::connection::{Flow, Handler, Service};
 use openclaw_gateway::shell::flusher::FlusherThread;
 use openclaw_gateway::shell::link::{Class, Link, Outgoing};
-use openclaw_gateway::shell::listener::{self, ConnectionLimits, Listener, ListenerSetup};
+use openclaw_gateway::shell::listener::{self, Listener, ListenerSetup};
 use openclaw_gateway::shell::registry::Registry;
 use openclaw_gateway::shell::tls;
 use openclaw_gateway::wire::frame;
@@ -116,19 +116,17 @@ fn run(arguments: &[String]) -> Result<(), String> {
     let flusher = FlusherThread::start().map_err(text)?;
     let registry = Registry::new();
     let setup = ListenerSetup {
-        inbound: Budget::new(16 * MESSAGE_BYTES_MAX),
-        limits: ConnectionLimits {
+        bounds: Bounds::new(ConnectionLimits {
             connections: 15_000,
             connections_per_address: 15_000,
             handshake: Duration::from_secs(10),
             preauth_connections: 15_000,
             preauth_connections_per_address: 15_000,
             preauth_bytes: MESSAGE_BYTES_MAX,
-            message_bytes: MESSAGE_BYTES_MAX,
             backlog_bytes: 2 * MESSAGE_BYTES_MAX,
             inbound_bytes_total: 16 * MESSAGE_BYTES_MAX,
             backlog_bytes_total: 16 * MESSAGE_BYTES_MAX,
-        },
+        }),
         tls: tls.map(tls::TlsSlot::new),
         gap_frame: |_: LogGap| Bytes::new(),
         flusher: flusher.handle(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use rustls::ServerConfig;
+use sha2::{Digest as _, Sha256};
 
 use super::config::error::{ConfigError, ConfigErrors, Setting};
 use super::config::{Config, TlsConfig, read_private};
@@ -34,8 +35,17 @@ pub fn check(config: &Config) -> Result<(), StartError> {
     Ok(state_dir::check(&config.state_dir)?)
 }
 
+/// A certificate and key that belong together.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// With which to speak TLS.
+    pub config: Arc<ServerConfig>,
+    /// Of what the files hold: whether they hold the same later.
+    pub digest: [u8; 32],
+}
+
 /// Loads certificate and key and sees that they belong together; `None` when TLS is off.
-pub fn load_tls(tls: &TlsConfig) -> Result<Option<Arc<ServerConfig>>, ConfigErrors> {
+pub fn load_tls(tls: &TlsConfig) -> Result<Option<Identity>, ConfigErrors> {
     let TlsConfig::On { cert_file, key_file } = tls else { return Ok(None) };
     let of_cert = |problem| refused(cert_file, "gateway.tls.certFile", problem);
     let of_key = |problem| refused(key_file, "gateway.tls.keyFile", problem);
@@ -43,7 +53,10 @@ pub fn load_tls(tls: &TlsConfig) -> Result<Option<Arc<ServerConfig>>, ConfigErro
     let cert_pem = read_public(cert).map_err(of_cert)?;
     let key_pem = read_private(key, TLS_FILE_BYTES_MAX).map_err(of_key)?;
     match server_config_from_pem((cert, &cert_pem), (key, &key_pem)) {
-        Ok(config) => Ok(Some(config)),
+        Ok(config) => {
+            let digest = Sha256::new().chain_update(&cert_pem).chain_update(&key_pem).finalize();
+            Ok(Some(Identity { config, digest: digest.into() }))
+        }
         Err(error @ (TlsError::NoKey(_) | TlsError::KeyMismatch(..) | TlsError::BadKey(_))) => {
             Err(of_key(error.to_string()))
         }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::config::{Config, METRICS_DEFAULT};
 use super::error::StartError;
 use crate::shell::dialogue::Shared;
-use crate::shell::listener::Listener;
 use crate::shell::metrics::{self, MetricsPage, Sources};
 use crate::shell::registry::Registry;
 
@@ -36,11 +35,9 @@ pub(super) fn start(
     socket: Option<TcpListener>,
     shared: &Arc<Shared>,
     registry: Arc<Registry>,
-    listener: &Listener,
 ) -> Result<Option<MetricsPage>, StartError> {
     let Some(socket) = socket else { return Ok(None) };
-    let admission = Arc::clone(listener.admission());
-    MetricsPage::start(socket, Sources { shared: Arc::clone(shared), registry, admission })
+    MetricsPage::start(socket, Sources { shared: Arc::clone(shared), registry })
         .map(Some)
         .map_err(|source| StartError::Io { what: "cannot serve metrics".to_owned(), source })
 }

@@ -11,12 +11,16 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::args::Args;
-use super::check::load_tls;
+use super::check::{Identity, load_tls};
 use super::config::{AuditConfig, Auth, Config, Limits, TlsConfig};
+use super::error::StartError;
+use super::server::connection_limits;
 use crate::hub::audit::{Actor, AuditEvent, AuditKind};
 use crate::hub::effect::DiagnosticValue;
 use crate::hub::input::Input;
 use crate::shell::audit::AuditSetup;
+use crate::shell::bounds::{Bounds, ConnectionLimits};
+use crate::shell::capacity::Machine;
 use crate::shell::diagnostics::Diagnostics;
 use crate::shell::dialogue::Shared;
 use crate::shell::hub_thread::Inbound;
@@ -30,12 +34,36 @@ pub(super) struct Reloader {
     pub(super) args: Args,
     /// What is in force.
     pub(super) config: Config,
-    /// Hears of the new policy, and has the origins and the audit file.
+    /// Where it is in force.
+    pub(super) live: Live,
+}
+
+/// What a reload changes in the running gateway.
+pub(super) struct Live {
+    /// Hears of the new policy, and has the port's limits, the origins and the audit file.
     pub(super) shared: Arc<Shared>,
-    /// The port's certificate and key, if it speaks TLS.
-    pub(super) tls: Option<Arc<TlsSlot>>,
+    /// The limits of the control socket.
+    pub(super) owner_bounds: Arc<Bounds>,
+    /// The port's certificate and key, if it speaks TLS, and the digest of their files.
+    pub(super) identity: Option<(Arc<TlsSlot>, [u8; 32])>,
     /// Has the level of the diagnostics.
     pub(super) diagnostics: Diagnostics,
+}
+
+impl Live {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        owner_bounds: &Arc<Bounds>,
+        identity: Option<(Arc<TlsSlot>, [u8; 32])>,
+        diagnostics: &Diagnostics,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            owner_bounds: Arc::clone(owner_bounds),
+            identity,
+            diagnostics: diagnostics.clone(),
+        }
+    }
 }
 
 /// A member of the configuration, for comparing two of them.
@@ -93,6 +121,13 @@ fn limits(config: &Config) -> (Option<usize>, Limits) {
     (connections, Limits { connections_max: None, ..config.limits.clone() })
 }
 
+/// A configuration that is good, with what it points at.
+struct Good {
+    config: Config,
+    identity: Option<Identity>,
+    limits: ConnectionLimits,
+}
+
 fn differences(a: &Config, b: &Config) -> Vec<&'static str> {
     PARTS.iter().filter(|(_, same)| !same(a, b)).map(|(name, _)| *name).collect()
 }
@@ -112,6 +147,7 @@ fn live(old: &Config, new: &Config) -> Config {
         control_ui: new.control_ui.clone(),
         auth: Auth { device, ..new.auth.clone() },
         approvals: new.approvals.clone(),
+        limits: new.limits.clone(),
         spawn: new.spawn.clone(),
         audit: AuditConfig {
             enabled: old.audit.enabled,
@@ -134,24 +170,22 @@ impl Reloader {
 
     /// Reads and applies; returns what was, or why nothing was.
     fn reload(&mut self) -> Result<String, String> {
-        let environment = super::environment();
-        let read = Config::load(&self.args, &environment)
-            .and_then(|new| load_tls(&new.tls).map(|tls| (new, tls)));
-        let (new, tls) = read.map_err(|errors| {
-            let reason = errors.to_string().trim_end().to_owned();
+        let Good { config: new, identity, limits } = self.read().map_err(|error| {
+            let reason = error.to_string().trim_end().to_owned();
             self.audit(&[("applied", ""), ("reason", &reason)]);
             format!("nothing was changed: {reason}")
         })?;
         let live = live(&self.config, &new);
         let mut applied = differences(&self.config, &live);
         let needs_restart = differences(&live, &new);
-        if let (Some(slot), Some(tls)) = (&self.tls, tls)
-            && !needs_restart.contains(&"gateway.tls")
+        self.apply(&live, limits)?;
+        if let (Some((slot, digest)), Some(new)) = (&mut self.live.identity, identity)
+            && new.digest != *digest
         {
-            slot.set(tls);
+            slot.set(new.config);
+            *digest = new.digest;
             applied.push("certificate and key");
         }
-        self.apply(&live)?;
         self.config = live;
         for warning in self.config.warnings() {
             log::warn!("{warning}");
@@ -171,15 +205,27 @@ impl Reloader {
         Ok(said)
     }
 
-    fn apply(&self, live: &Config) -> Result<(), String> {
-        let policy = live.policy(env!("CARGO_PKG_VERSION"), None);
+    /// Everything that can be wrong is found here, before anything is changed.
+    fn read(&self) -> Result<Good, StartError> {
+        let config = Config::load(&self.args, &super::environment())?;
+        let identity = load_tls(&config.tls)?;
+        let capacity = Machine::read().capacity(config.spawn.concurrent_max);
+        let limits = connection_limits(&config, &capacity)?;
+        Ok(Good { config, identity, limits })
+    }
+
+    fn apply(&self, config: &Config, limits: ConnectionLimits) -> Result<(), String> {
+        let Live { shared, owner_bounds, diagnostics, .. } = &self.live;
+        let policy = config.policy(env!("CARGO_PKG_VERSION"), None);
         let input = Inbound::Input(Input::PolicyChanged(Box::new(policy)));
         // Waits while the hub is busy. One that is gone will not need it.
-        let told: Result<(), _> = self.shared.inbox.send(input);
+        let told: Result<(), _> = shared.inbox.send(input);
         told.map_err(|_| "nothing was changed: the gateway is stopping".to_owned())?;
-        self.shared.set_origins(super::server::origins(live));
-        self.shared.refusals.audit().set(live.audit.setup.events, live.audit.setup.refuses);
-        self.diagnostics.set_level(live.log_level);
+        shared.bounds.set(limits);
+        owner_bounds.set(limits.of_owner(config.limits.message_bytes_max));
+        shared.set_origins(super::server::origins(config));
+        shared.refusals.audit().set(config.audit.setup.events, config.audit.setup.refuses);
+        diagnostics.set_level(config.log_level);
         Ok(())
     }
 
@@ -189,7 +235,7 @@ impl Reloader {
         };
         let what = what.iter().map(member).collect();
         let event = AuditEvent { kind: AuditKind::ConfigReloaded, actor: Actor::default(), what };
-        self.shared.refusals.report(event);
+        self.live.shared.refusals.report(event);
     }
 }
 

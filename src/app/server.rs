@@ -19,7 +19,7 @@ use super::config::Config;
 use super::config::error::{ConfigError, ConfigErrors};
 use super::error::StartError;
 use super::metrics;
-use super::reload::{self, Reloader};
+use super::reload::{self, Live, Reloader};
 use crate::base::limits::{END_GRACE, HUB_INBOX_MAX, STORE_REPORTS_MAX, WATCHDOG_INTERVAL};
 use crate::base::secret::Secret;
 use crate::hub::Hub;
@@ -28,7 +28,7 @@ use crate::hub::records::DurableState;
 use crate::protocol::origin::OriginPolicy;
 use crate::protocol::peer::ProxyPolicy;
 use crate::shell::audit::Audit;
-use crate::shell::budget::Budget;
+use crate::shell::bounds::{Bounds, ConnectionLimits};
 use crate::shell::capacity::{Capacity, Machine};
 use crate::shell::children::{self, Children, ChildrenSetup, ChildrenThread, Unheard};
 use crate::shell::clock;
@@ -39,7 +39,7 @@ use crate::shell::ending::Ending;
 use crate::shell::fanout;
 use crate::shell::flusher::FlusherThread;
 use crate::shell::hub_thread::{HubThread, Inbound, Told};
-use crate::shell::listener::{self, ConnectionLimits, Listener, ListenerSetup};
+use crate::shell::listener::{self, Listener, ListenerSetup};
 use crate::shell::metrics::{Metrics, MetricsPage};
 use crate::shell::own_process;
 use crate::shell::readiness::Readiness;
@@ -118,7 +118,7 @@ pub(super) fn serve(
     let open_files = own_process::open_files();
     let readiness = Arc::new(Readiness::new(clock::instant()));
     let limits = connection_limits(config, &Machine::read().capacity(config.spawn.concurrent_max))?;
-    let tls = load_tls(&config.tls)?.map(TlsSlot::new);
+    let identity = load_tls(&config.tls)?;
     let (store, state) = Store::open(&config.state_dir, config.durability)?;
     let socket = listener::bind(SocketAddr::new(config.bind, config.port))
         .map_err(io_error(format_args!("cannot listen on {}:{}", config.bind, config.port)))?;
@@ -139,14 +139,15 @@ pub(super) fn serve(
     readiness.wait_for_start(clock::instant() + START_GRACE);
     let flusher = FlusherThread::start().map_err(io_error("cannot start the flusher"))?;
     let registry = Registry::new();
-    let inbound = Budget::new(limits.inbound_bytes_total);
-    let shared = Arc::new(shared(config, inbox.clone(), Arc::clone(&inbound), told));
+    let bounds = Bounds::new(limits);
+    let owner_bounds = Bounds::new(limits.of_owner(config.limits.message_bytes_max));
+    let shared = Arc::new(shared(config, inbox.clone(), Arc::clone(&bounds), told));
     let service = service(config, Arc::clone(&shared));
+    let identity = identity.map(|loaded| (TlsSlot::new(loaded.config), loaded.digest));
     let setup = ListenerSetup {
-        limits,
-        inbound,
+        bounds,
         metrics,
-        tls: tls.clone(),
+        tls: identity.as_ref().map(|(slot, _)| Arc::clone(slot)),
         gap_frame: fanout::gap_frame,
         flusher: flusher.handle(),
         registry: Arc::clone(&registry),
@@ -156,19 +157,18 @@ pub(super) fn serve(
     let gathered = move || drop(gathered.send(Wake::Gathered));
     let ending = Ending::start(inbox, Arc::clone(&registry), reaper, gathered)
         .map_err(io_error("cannot start the thread for the end"))?;
-    let reloads = start_reloads(config, args, diagnostics, Arc::clone(&shared), tls, wake)?;
+    let live = Live::new(&shared, &owner_bounds, identity, diagnostics);
+    let reloads = start_reloads(config, args, live, wake)?;
     let gateway = Arc::clone(&service);
     let owner = OwnerService { gateway, snapshots, reloads: reloads.clone() };
-    let control = start_control(config, owner, &setup)?;
+    let control = start_control(config, owner, &setup, owner_bounds)?;
     let listener =
         Listener::start(socket, service, setup).map_err(io_error("cannot start the listener"))?;
-    let page = metrics::start(metrics_socket, &shared, registry, &listener)?;
+    let page = metrics::start(metrics_socket, &shared, registry)?;
     let metrics_address = page.as_ref().map(MetricsPage::address);
     announce::listening(listener.address(), metrics_address, config, pairing_code.as_ref())
         .map_err(io_error("cannot say that the gateway listens"))?;
 
-    let manager = ServiceManager::from_environment();
-    let status = String::new();
     run(
         &woken,
         Running {
@@ -178,9 +178,9 @@ pub(super) fn serve(
             watchdog,
             ending,
             _page: page,
-            manager,
+            manager: ServiceManager::from_environment(),
             reloads,
-            status,
+            status: String::new(),
         },
     )
 }
@@ -211,14 +211,12 @@ fn new_hub(
 fn start_reloads(
     config: &Config,
     args: &Args,
-    diagnostics: &Diagnostics,
-    shared: Arc<Shared>,
-    tls: Option<Arc<TlsSlot>>,
+    live: Live,
     wake: Sender<Wake>,
 ) -> Result<Sender<ReloadRequest>, StartError> {
     let (reloads, requests) = bounded(reload::REQUESTS_MAX);
-    let (args, config, diagnostics) = (args.clone(), config.clone(), diagnostics.clone());
-    Reloader { args, config, shared, tls, diagnostics }
+    let (args, config) = (args.clone(), config.clone());
+    Reloader { args, config, live }
         .start(requests, move || drop(wake.send(Wake::Reloaded)))
         .map_err(io_error("cannot start the thread for reloads"))?;
     Ok(reloads)
@@ -229,9 +227,10 @@ fn start_control(
     config: &Config,
     owner: OwnerService,
     setup: &ListenerSetup,
+    bounds: Arc<Bounds>,
 ) -> Result<ControlSocket, StartError> {
     let path = config.state_dir.join(CONTROL_SOCKET);
-    ControlSocket::start(&config.state_dir, Arc::new(owner), setup)
+    ControlSocket::start(&config.state_dir, Arc::new(owner), setup, bounds)
         .map_err(io_error(format_args!("cannot listen on {}", path.display())))
 }
 
@@ -354,14 +353,11 @@ fn start_hub(
     Ok(snapshots)
 }
 
-fn shared(config: &Config, inbox: Sender<Inbound>, inbound: Arc<Budget>, told: Told) -> Shared {
+fn shared(config: &Config, inbox: Sender<Inbound>, bounds: Arc<Bounds>, told: Told) -> Shared {
     Shared {
         inbox,
-        inbound,
+        bounds,
         origins: origins(config).into(),
-        handshake: config.limits.handshake,
-        preauth_bytes_max: config.limits.preauth_bytes_max,
-        message_bytes_max: config.limits.message_bytes_max,
         readiness: told.readiness,
         device_auth_required: config.auth.device.enabled && config.auth.device.require_signature,
         refusals: told.refusals,
@@ -401,7 +397,6 @@ pub(super) fn connection_limits(
         // Half, so that one address cannot keep everybody else out.
         preauth_connections_per_address: limits.preauth_connections_max.div_ceil(2),
         preauth_bytes: limits.preauth_bytes_max,
-        message_bytes: limits.message_bytes_max,
         backlog_bytes: limits.backlog_bytes_max,
         inbound_bytes_total: limits.inbound_bytes_total_max,
         backlog_bytes_total: limits.backlog_bytes_total_max,

@@ -82,6 +82,8 @@ impl Hub {
             }
             touched.take_back(&mut self.sessions, &mut self.agents, &mut self.doubtful);
         }
+        // What came back may be more than there may be since a reload.
+        self.forget_surplus_sessions();
         if let Some(first) = batches.iter().find_map(|batch| batch.first_entry) {
             let last = self.journal.forget_from(first);
             // A failing disk may have kept what it refused.
@@ -248,6 +250,21 @@ impl Hub {
             match self.devices.get(&id) {
                 Some(record) => self.commits.put_device(record),
                 None => self.commits.delete_device(id),
+            }
+        }
+    }
+
+    /// Forgets the sessions for which there is no room any more.
+    pub(super) fn forget_surplus_sessions(&mut self) {
+        let surplus = self.sessions.trim();
+        if !surplus.is_empty() {
+            self.ticks.changed();
+        }
+        for key in surplus {
+            if self.commits.is_healthy() {
+                self.commits.lazily(Change::DeleteSession(key));
+            } else {
+                self.doubtful.sessions.insert(key);
             }
         }
     }

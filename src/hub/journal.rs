@@ -107,6 +107,13 @@ impl Journal {
         record
     }
 
+    /// Keeps so many from now on.
+    pub(super) fn set_limits(&mut self, entries_max: usize, bytes_max: usize) {
+        self.entries_max = entries_max.max(1);
+        self.bytes_max = bytes_max;
+        self.trim();
+    }
+
     fn trim(&mut self) {
         // The newest entry stays, however long it is: it was accepted.
         while self.entries.len() > 1

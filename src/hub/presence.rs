@@ -68,6 +68,11 @@ impl Presence {
         }
     }
 
+    /// Waits for so long from now on.
+    pub(super) fn set_delay(&mut self, delay: Duration) {
+        self.delay = delay;
+    }
+
     /// Someone was admitted.
     pub(super) fn arrived(
         &mut self,

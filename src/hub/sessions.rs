@@ -73,6 +73,23 @@ impl Sessions {
         Self { max: max.max(1), by_key: BTreeMap::new(), all, by_agent }
     }
 
+    /// Keeps so many from now on; the surplus stays until [`Self::trim`].
+    pub(super) fn set_max(&mut self, max: usize) {
+        self.max = max.max(1);
+    }
+
+    /// Forgets those that have been silent for longest, as far as there are too many; returns
+    /// their keys.
+    pub(super) fn trim(&mut self) -> Vec<SessionKey> {
+        let surplus = self.by_key.len().saturating_sub(self.max);
+        let oldest = self.all.places.keys().take(surplus);
+        let oldest: Vec<_> = oldest.map(|place| place.key.clone()).collect();
+        for key in &oldest {
+            self.remove(key);
+        }
+        oldest
+    }
+
     /// Takes what was on disk; returns the keys for which there is no room any more.
     pub(super) fn load(&mut self, mut sessions: Vec<Arc<Session>>) -> Vec<SessionKey> {
         sessions.sort_by_key(|session| place(session));

@@ -38,6 +38,13 @@ impl Ticks {
         Self { delay, shown_max, last: None, changed: false, shown }
     }
 
+    /// Waits for so long, and shows so many, from now on.
+    pub(super) fn set_limits(&mut self, delay: Duration, shown_max: usize) {
+        self.shown.outdated |= shown_max != self.shown_max;
+        self.delay = delay;
+        self.shown_max = shown_max;
+    }
+
     /// The sessions changed.
     pub(super) fn changed(&mut self) {
         self.changed = true;

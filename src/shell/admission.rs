@@ -62,12 +62,12 @@ impl Refusal {
 /// The counts.
 #[derive(Debug)]
 pub struct Admission {
-    limits: AdmissionLimits,
     counts: Mutex<Counts>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
+    limits: AdmissionLimits,
     all: Held,
     /// Bounded by the number of connections: an address without any is removed.
     by_address: HashMap<IpAddr, Held>,
@@ -95,21 +95,27 @@ struct Place {
 impl Admission {
     /// Nobody is here yet.
     pub fn new(limits: AdmissionLimits) -> Arc<Self> {
-        Arc::new(Self { limits, counts: Mutex::default() })
+        let (all, by_address) = (Held::default(), HashMap::new());
+        Arc::new(Self { counts: Mutex::new(Counts { limits, all, by_address }) })
+    }
+
+    /// Other limits from now on; who is here stays.
+    pub fn set(&self, limits: AdmissionLimits) {
+        self.lock().limits = limits;
     }
 
     /// A place for a new connection. Without an address (it comes from a trusted proxy, and the
     /// client's is not known yet) only the totals count, until [`Slot::assign`].
     pub fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Slot, Refusal> {
         let mut counts = self.lock();
-        if counts.all.connections >= self.limits.connections {
+        if counts.all.connections >= counts.limits.connections {
             return Err(Refusal::Connections);
         }
-        if counts.all.preauth >= self.limits.preauth_connections {
+        if counts.all.preauth >= counts.limits.preauth_connections {
             return Err(Refusal::Preauth);
         }
         if let Some(address) = address {
-            self.count_address(&mut counts, address)?;
+            counts.count_address(address)?;
         }
         counts.all.connections += 1;
         counts.all.preauth += 1;
@@ -127,23 +133,25 @@ impl Admission {
         self.lock().all.preauth
     }
 
-    fn count_address(&self, counts: &mut Counts, address: IpAddr) -> Result<(), Refusal> {
-        let held = counts.by_address.get(&address).copied().unwrap_or_default();
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        // Nothing under this lock can panic half-way.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    fn count_address(&mut self, address: IpAddr) -> Result<(), Refusal> {
+        let held = self.by_address.get(&address).copied().unwrap_or_default();
         if held.connections >= self.limits.connections_per_address {
             return Err(Refusal::Address);
         }
         if held.preauth >= self.limits.preauth_connections_per_address {
             return Err(Refusal::PreauthAddress);
         }
-        let held = counts.by_address.entry(address).or_default();
+        let held = self.by_address.entry(address).or_default();
         held.connections += 1;
         held.preauth += 1;
         Ok(())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        // Nothing under this lock can panic half-way.
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,7 +161,7 @@ impl Slot {
     pub fn assign(&self, address: IpAddr) -> Result<(), Refusal> {
         let mut place = self.lock();
         if let Some(place @ Place { address: None, is_preauth: true }) = place.as_mut() {
-            self.admission.count_address(&mut self.admission.lock(), address)?;
+            self.admission.lock().count_address(address)?;
             place.address = Some(address);
         }
         Ok(())

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicUsize,
-    max: usize,
+    max: AtomicUsize,
 }
 
 impl Budget {
     /// A budget of `max` bytes, all of them free.
     pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), max })
+        Arc::new(Self { used: AtomicUsize::new(0), max: max.into() })
     }
 
     /// Bytes held at the moment.
@@ -24,9 +24,14 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// So many bytes from now on; what is held stays held.
+    pub fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
     /// Whether nothing is left.
     pub fn is_spent(&self) -> bool {
-        self.used() >= self.max
+        self.used() >= self.max.load(Ordering::Relaxed)
     }
 
     /// A permit on nothing yet.
@@ -35,9 +40,10 @@ impl Budget {
     }
 
     fn try_take(&self, bytes: usize) -> bool {
+        let max = self.max.load(Ordering::Relaxed);
         self.used
             .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|sum| *sum <= self.max)
+                used.checked_add(bytes).filter(|sum| *sum <= max)
             })
             .is_ok()
     }

@@ -14,18 +14,15 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Uid, geteuid};
 
-use crate::base::limits::{
-    ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, CONNECTION_STACK_BYTES, CONTROL_CONNECTIONS_MAX,
-};
-use crate::shell::admission::{Admission, AdmissionLimits, Refusal};
-use crate::shell::budget::Budget;
+use crate::base::limits::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, CONNECTION_STACK_BYTES};
+use crate::shell::admission::Refusal;
+use crate::shell::bounds::Bounds;
 use crate::shell::clock;
 use crate::shell::connection::{self, Arrival, Service};
 use crate::shell::link::{Link, LinkSetup};
@@ -52,39 +49,29 @@ pub struct ControlSocket {
 
 impl ControlSocket {
     /// Listens in this directory, which the caller has locked: a socket that is there already was
-    /// left by a gateway that was killed, and is replaced.
+    /// left by a gateway that was killed, and is replaced. `bounds` are not the port's.
     pub fn start(
         state_dir: &Path,
         service: Arc<OwnerService>,
         setup: &ListenerSetup,
+        bounds: Arc<Bounds>,
     ) -> io::Result<Self> {
         let path = state_dir.join(CONTROL_SOCKET);
         let socket = bind(state_dir, &path)?;
         let stopper = Stopper::new()?;
-        let limits = &setup.limits;
-        let all = CONTROL_CONNECTIONS_MAX;
         let acceptor = Acceptor {
             socket,
             service,
-            admission: Admission::new(AdmissionLimits {
-                connections: all,
-                connections_per_address: all,
-                preauth_connections: all,
-                preauth_connections_per_address: all,
-            }),
             stopper: Arc::clone(&stopper),
             link_setup: Arc::new(LinkSetup {
                 flusher: Arc::clone(&setup.flusher),
-                backlog_bytes_max: limits.backlog_bytes,
-                backlog_total: Budget::new(all.saturating_mul(limits.backlog_bytes)),
+                backlog_total: Arc::clone(bounds.backlog()),
                 gap_frame: setup.gap_frame,
                 epoch: clock::instant(),
                 metrics: Arc::clone(&setup.metrics),
             }),
-            // Room for one message of the greatest size.
-            inbound: Budget::new(limits.message_bytes),
+            bounds,
             registry: Arc::clone(&setup.registry),
-            handshake: limits.handshake,
         };
         let thread =
             thread::Builder::new().name("control".to_owned()).spawn(move || acceptor.run())?;
@@ -140,12 +127,10 @@ fn bind(directory: &Path, path: &Path) -> io::Result<UnixListener> {
 struct Acceptor {
     socket: UnixListener,
     service: Arc<OwnerService>,
-    admission: Arc<Admission>,
+    bounds: Arc<Bounds>,
     stopper: Arc<Stopper>,
     link_setup: Arc<LinkSetup>,
-    inbound: Arc<Budget>,
     registry: Arc<Registry>,
-    handshake: Duration,
 }
 
 impl Acceptor {
@@ -179,17 +164,19 @@ impl Acceptor {
             }
             Err(error) => return log::warn!("control socket: no peer credentials: {error}"),
         }
-        let slot = match self.admission.admit(None) {
+        let slot = match self.bounds.admission().admit(None) {
             Ok(slot) => slot,
             Err(refusal) => return self.service.refused(NO_ADDRESS, refusal),
         };
         let conn = self.registry.new_conn();
-        let link = Link::new(conn, socket, Arc::clone(&self.link_setup), slot);
+        let limits = self.bounds.limits();
+        let setup = Arc::clone(&self.link_setup);
+        let link = Link::new(conn, socket, setup, slot, limits.backlog_bytes);
         let arrival = Arrival {
             peer: NO_ADDRESS,
             tls: None,
-            deadline: clock::instant() + self.handshake,
-            inbound: self.inbound.permit(),
+            deadline: clock::instant() + limits.handshake,
+            inbound: self.bounds.inbound().permit(),
         };
         let registration = self.registry.enter(&link);
         let service = Arc::clone(&self.service);

@@ -28,7 +28,7 @@ use crate::protocol::peer::PeerContext;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::write_health;
 use crate::protocol::request::{self, Call};
-use crate::shell::budget::Budget;
+use crate::shell::bounds::{Bounds, ConnectionLimits};
 use crate::shell::clock;
 use crate::shell::connection::{Flow, Handler};
 use crate::shell::hub_thread::Inbound;
@@ -48,16 +48,10 @@ const SPAWNING: [&str; 2] = ["spawn", "sessions_spawn"];
 pub struct Shared {
     /// To the hub thread.
     pub inbox: Sender<Inbound>,
-    /// Accounts requests that wait for the hub.
-    pub inbound: Arc<Budget>,
+    /// What connections may take; its inbound budget accounts requests that wait for the hub.
+    pub bounds: Arc<Bounds>,
     /// Which origins may connect; see [`Shared::set_origins`].
     pub origins: RwLock<OriginPolicy>,
-    /// How long a peer has for its `connect`.
-    pub handshake: std::time::Duration,
-    /// Inbound message limit before the handshake has ended, bytes.
-    pub preauth_bytes_max: usize,
-    /// Inbound message limit after it, bytes.
-    pub message_bytes_max: usize,
     /// What `health` shows.
     pub readiness: Arc<Readiness>,
     /// Whether the challenge asks for a device.
@@ -102,6 +96,10 @@ pub struct Dialogue {
     conn: ConnId,
     context: PeerContext,
     nonce: String,
+    /// Those that it began with.
+    limits: ConnectionLimits,
+    /// The longest message of an admitted peer, as its hello said; 0 before.
+    message_bytes_max: usize,
     /// Why the peer's page is not allowed, if it is not; said in answer to its `connect`.
     origin_refusal: Option<Refusal>,
     deadline: Instant,
@@ -118,14 +116,16 @@ impl Dialogue {
     /// A dialogue that starts with this challenge.
     pub fn new(shared: Arc<Shared>, conn: ConnId, context: PeerContext, nonce: String) -> Self {
         let now = clock::instant();
-        let deadline = now + shared.handshake;
+        let limits = shared.bounds.limits();
         Self {
             shared,
             conn,
             context,
             nonce,
+            limits,
+            message_bytes_max: 0,
             origin_refusal: None,
-            deadline,
+            deadline: now + limits.handshake,
             state: State::Challenged,
             introduced: false,
             keeps_answer: true,
@@ -143,7 +143,7 @@ impl Dialogue {
         if let Some(refusal) = self.origin_refusal.take() {
             return self.refuse_connect(link, connect.id.as_str(), refusal);
         }
-        if self.shared.inbox.is_full() || self.shared.inbound.is_spent() {
+        if self.shared.inbox.is_full() || self.shared.bounds.inbound().is_spent() {
             // Those that are in go first; whoever is not yet comes back.
             let refusal = Refusal::over_capacity(CAPACITY_RETRY_AFTER);
             return self.refuse_connect(link, connect.id.as_str(), refusal);
@@ -197,7 +197,10 @@ impl Dialogue {
         if let State::Connecting(peer) = &self.state {
             self.state = match peer.wait_for_verdict(self.deadline) {
                 Verdict::Pending => return,
-                Verdict::Admitted(grant) => State::Open(Arc::clone(peer), grant),
+                Verdict::Admitted { grant, message_bytes_max } => {
+                    self.message_bytes_max = message_bytes_max;
+                    State::Open(Arc::clone(peer), grant)
+                }
                 Verdict::Refused => State::Refused,
             };
         }
@@ -228,7 +231,7 @@ impl Dialogue {
                 Flow::Continue
             }
             Ok(Call::Request(request)) => {
-                let mut permit = self.shared.inbound.permit();
+                let mut permit = self.shared.bounds.inbound().permit();
                 if text.len() > REQUEST_BYTES_UNCOUNTED && !permit.resize(text.len()) {
                     let error = ProtocolError::new(
                         ErrorCode::ResourceExhausted,
@@ -308,8 +311,8 @@ impl Handler for Dialogue {
         let bytes = ws::text(&challenge);
         self.origin_refusal = self.shared.check_origin(&self.context);
         let patience = match self.origin_refusal {
-            Some(_) => self.shared.handshake.min(REFUSED_ORIGIN_GRACE),
-            None => self.shared.handshake,
+            Some(_) => self.limits.handshake.min(REFUSED_ORIGIN_GRACE),
+            None => self.limits.handshake,
         };
         self.deadline = now.at + patience;
         link.queue(Outgoing { bytes, class: Class::Reply });
@@ -356,13 +359,12 @@ impl Handler for Dialogue {
 
     fn message_bytes_max(&self) -> usize {
         match &self.state {
-            State::Open(..) => self.shared.message_bytes_max,
-            State::Connecting(peer) if matches!(peer.verdict(), Verdict::Admitted(_)) => {
-                self.shared.message_bytes_max
-            }
-            State::Challenged | State::Connecting(_) | State::Refused => {
-                self.shared.preauth_bytes_max
-            }
+            State::Open(..) => self.message_bytes_max,
+            State::Connecting(peer) => match peer.verdict() {
+                Verdict::Admitted { message_bytes_max, .. } => message_bytes_max,
+                Verdict::Pending | Verdict::Refused => self.limits.preauth_bytes,
+            },
+            State::Challenged | State::Refused => self.limits.preauth_bytes,
         }
     }
 

@@ -199,7 +199,9 @@ impl Fanout {
         let bytes = TextFrame::build(2048, |out| write_hello(out, hello));
         peer.keep_answer(Some(bytes.clone()));
         // The thread must know its grant before the peer can know that it has one.
-        peer.decide(Verdict::Admitted(Arc::new(hello.grant.clone())));
+        let grant = Arc::new(hello.grant.clone());
+        let message_bytes_max = hello.message_bytes_max;
+        peer.decide(Verdict::Admitted { grant, message_bytes_max });
         peer.link.authenticated();
         let since = peer.link.opened();
         self.metrics.handshakes.observe(clock::instant().saturating_duration_since(since));

@@ -44,8 +44,6 @@ use writer::{Step, Writer};
 pub struct LinkSetup {
     /// Finishes what a kernel buffer did not take, and enforces the grace of closing links.
     pub flusher: Arc<Flusher>,
-    /// Bytes that wait for one peer.
-    pub backlog_bytes_max: usize,
     /// Bytes that wait for all peers together.
     pub backlog_total: Arc<Budget>,
     /// Encodes a `log.gap` event as a whole frame.
@@ -111,10 +109,16 @@ pub(crate) enum TlsState {
 }
 
 impl Link {
-    /// A link over a connected, non-blocking stream socket.
-    pub fn new(conn: ConnId, socket: OwnedFd, setup: Arc<LinkSetup>, slot: Slot) -> Arc<Self> {
+    /// A link over a connected, non-blocking stream socket, for whose peer so many bytes may wait.
+    pub fn new(
+        conn: ConnId,
+        socket: OwnedFd,
+        setup: Arc<LinkSetup>,
+        slot: Slot,
+        backlog_bytes_max: usize,
+    ) -> Arc<Self> {
         let permit = setup.backlog_total.permit();
-        let queue = Queue::new(setup.backlog_bytes_max, setup.gap_frame, permit);
+        let queue = Queue::new(backlog_bytes_max, setup.gap_frame, permit);
         let opened = clock::instant();
         let heard_ms = millis_since(setup.epoch, opened);
         Arc::new_cyclic(|me| Self {

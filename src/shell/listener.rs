@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -23,8 +23,8 @@ use crate::base::limits::{
     LISTEN_BACKLOG,
 };
 use crate::protocol::event::LogGap;
-use crate::shell::admission::{Admission, AdmissionLimits, Refusal, Slot};
-use crate::shell::budget::Budget;
+use crate::shell::admission::{Refusal, Slot};
+use crate::shell::bounds::Bounds;
 use crate::shell::clock;
 use crate::shell::connection::{self, Arrival, Service};
 use crate::shell::flusher::{Flusher, timespec};
@@ -33,45 +33,17 @@ use crate::shell::metrics::Metrics;
 use crate::shell::registry::{Registration, Registry};
 use crate::shell::tls::TlsSlot;
 
-/// The configured limits of connections; built by `app` from `[gateway.limits]`.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionLimits {
-    /// Connections in all.
-    pub connections: usize,
-    /// Connections from one address.
-    pub connections_per_address: usize,
-    /// From accept to upgrade.
-    pub handshake: Duration,
-    /// Connections not authenticated yet.
-    pub preauth_connections: usize,
-    /// The same from one address.
-    pub preauth_connections_per_address: usize,
-    /// The longest message before authentication. Enforced through the handler.
-    pub preauth_bytes: usize,
-    /// The longest message after it. Enforced through the handler.
-    pub message_bytes: usize,
-    /// What waits for one peer.
-    pub backlog_bytes: usize,
-    /// Unfinished messages and unhandled requests of all peers together.
-    pub inbound_bytes_total: usize,
-    /// What waits for all peers together.
-    pub backlog_bytes_total: usize,
-}
-
 /// What a listener is made of, besides its service.
 #[derive(Debug)]
 pub struct ListenerSetup {
-    /// See [`ConnectionLimits`].
-    pub limits: ConnectionLimits,
+    /// What its connections may take together; the budget of what comes in is the service's, too.
+    pub bounds: Arc<Bounds>,
     /// Set if the port speaks TLS.
     pub tls: Option<Arc<TlsSlot>>,
     /// Encodes a `log.gap` event as a whole frame.
     pub gap_frame: fn(LogGap) -> Bytes,
     /// Finishes writes and ends graces.
     pub flusher: Arc<Flusher>,
-    /// A budget of `inbound_bytes_total`. Accounts unfinished messages here, and requests that the
-    /// hub has not handled in the service.
-    pub inbound: Arc<Budget>,
     /// Counts what is sent and what is dropped.
     pub metrics: Arc<Metrics>,
     /// Where live connections are entered.
@@ -82,9 +54,6 @@ pub struct ListenerSetup {
 #[derive(Debug)]
 pub struct Listener {
     address: SocketAddr,
-    admission: Arc<Admission>,
-    inbound: Arc<Budget>,
-    backlog: Arc<Budget>,
     stopper: Arc<Stopper>,
     thread: Option<JoinHandle<()>>,
 }
@@ -146,63 +115,30 @@ impl Listener {
         setup: ListenerSetup,
     ) -> io::Result<Self> {
         let address = socket.local_addr()?;
-        let limits = setup.limits;
-        let admission = Admission::new(AdmissionLimits {
-            connections: limits.connections,
-            connections_per_address: limits.connections_per_address,
-            preauth_connections: limits.preauth_connections,
-            preauth_connections_per_address: limits.preauth_connections_per_address,
-        });
-        let backlog = Budget::new(limits.backlog_bytes_total);
         let stopper = Stopper::new()?;
         let acceptor = Acceptor {
             socket,
             service,
-            admission: Arc::clone(&admission),
             stopper: Arc::clone(&stopper),
             link_setup: Arc::new(LinkSetup {
                 flusher: setup.flusher,
-                backlog_bytes_max: limits.backlog_bytes,
-                backlog_total: Arc::clone(&backlog),
+                backlog_total: Arc::clone(setup.bounds.backlog()),
                 gap_frame: setup.gap_frame,
                 epoch: clock::instant(),
                 metrics: setup.metrics,
             }),
-            inbound: Arc::clone(&setup.inbound),
+            bounds: setup.bounds,
             registry: setup.registry,
             tls: setup.tls,
-            handshake: limits.handshake,
         };
         let thread =
             thread::Builder::new().name("listener".to_owned()).spawn(move || acceptor.run())?;
-        Ok(Self {
-            address,
-            admission,
-            inbound: setup.inbound,
-            backlog,
-            stopper,
-            thread: Some(thread),
-        })
+        Ok(Self { address, stopper, thread: Some(thread) })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// How many connections there are.
-    pub fn admission(&self) -> &Arc<Admission> {
-        &self.admission
-    }
-
-    /// Bytes of unfinished messages, of all peers.
-    pub fn inbound_bytes(&self) -> usize {
-        self.inbound.used()
-    }
-
-    /// Bytes that wait for all peers, as far as counted.
-    pub fn backlog_bytes(&self) -> usize {
-        self.backlog.used()
     }
 
     /// Ends the accept loop and closes the listening socket; live connections go on. Returns
@@ -225,13 +161,11 @@ impl Drop for Listener {
 struct Acceptor<S> {
     socket: TcpListener,
     service: Arc<S>,
-    admission: Arc<Admission>,
+    bounds: Arc<Bounds>,
     stopper: Arc<Stopper>,
     link_setup: Arc<LinkSetup>,
-    inbound: Arc<Budget>,
     registry: Arc<Registry>,
     tls: Option<Arc<TlsSlot>>,
-    handshake: Duration,
 }
 
 impl<S: Service> Acceptor<S> {
@@ -261,7 +195,7 @@ impl<S: Service> Acceptor<S> {
 
     fn take(&self, socket: OwnedFd, peer: SocketAddr) {
         let address = (!self.service.is_proxy(peer.ip())).then_some(peer.ip());
-        let refused = match self.admission.admit(address) {
+        let refused = match self.bounds.admission().admit(address) {
             Ok(slot) => match self.spawn(socket, peer, slot) {
                 Ok(()) => return,
                 Err(socket) => (socket, Refusal::Thread),
@@ -278,12 +212,14 @@ impl<S: Service> Acceptor<S> {
     /// still can.
     fn spawn(&self, socket: OwnedFd, peer: SocketAddr, slot: Slot) -> Result<(), Option<OwnedFd>> {
         let conn = self.registry.new_conn();
-        let link = Link::new(conn, socket, Arc::clone(&self.link_setup), slot);
+        let limits = self.bounds.limits();
+        let setup = Arc::clone(&self.link_setup);
+        let link = Link::new(conn, socket, setup, slot, limits.backlog_bytes);
         let arrival = Arrival {
             peer,
             tls: self.tls.as_ref().map(|slot| slot.get()),
-            deadline: clock::instant() + self.handshake,
-            inbound: self.inbound.permit(),
+            deadline: clock::instant() + limits.handshake,
+            inbound: self.bounds.inbound().permit(),
         };
         let registration = self.registry.enter(&link);
         let service = Arc::clone(&self.service);

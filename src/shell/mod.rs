@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod audit;
 pub mod backup_stream;
+pub mod bounds;
 pub mod budget;
 pub mod capacity;
 pub mod children;

@@ -18,8 +18,13 @@ use crate::shell::link::Link;
 pub enum Verdict {
     /// Not yet.
     Pending,
-    /// Let in, with this grant.
-    Admitted(Arc<Grant>),
+    /// Let in.
+    Admitted {
+        /// What it may do.
+        grant: Arc<Grant>,
+        /// The longest message that it may send, as the hello says it.
+        message_bytes_max: usize,
+    },
     /// Refused; the response and the close are on their way.
     Refused,
 }

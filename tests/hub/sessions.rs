@@ -51,7 +51,7 @@ fn delete(key: impl AsRef<str>) -> Request {
     Request::SessionsDelete(named(key))
 }
 
-fn update(key: &str) -> SessionUpdate {
+pub(crate) fn update(key: &str) -> SessionUpdate {
     SessionUpdate {
         key: SessionKey::new(key),
         kind: None,
@@ -68,7 +68,7 @@ fn update(key: &str) -> SessionUpdate {
     }
 }
 
-fn updated(update: SessionUpdate) -> Request {
+pub(crate) fn updated(update: SessionUpdate) -> Request {
     Request::SessionUpdate(Box::new(update))
 }
 

@@ -26,6 +26,9 @@ pub(in crate::hub) struct Spawns {
     /// Those without a place, in order of arrival.
     queue: VecDeque<SpawnId>,
     placed: usize,
+    /// Places, and places in the queue, that were taken when the limits changed last, as far as
+    /// they still are: so many there may be beside the limits.
+    carried: (usize, usize),
     placed_by_template: BTreeMap<AgentName, usize>,
     /// Bytes of the programs that are not launched yet.
     asked_bytes: usize,
@@ -49,6 +52,16 @@ impl Spawns {
             }
         }
         displaced
+    }
+
+    /// The limits change; who has a place, or waits for one, stays.
+    pub(in crate::hub) fn carry_over(&mut self) {
+        self.carried = (self.placed, self.queue.len());
+    }
+
+    fn count_carried(&mut self) {
+        let (places, queued) = self.carried;
+        self.carried = (places.min(self.placed), queued.min(self.queue.len()));
     }
 
     /// Adds an open spawn, with a place or at the end of the queue.
@@ -85,6 +98,7 @@ impl Spawns {
         spawn.placed = true;
         let template = spawn.template.clone();
         self.count_place(template.as_ref());
+        self.count_carried();
     }
 
     /// Takes the program out, to launch it.
@@ -113,6 +127,7 @@ impl Spawns {
         } else {
             self.queue.retain(|queued| queued != id);
         }
+        self.count_carried();
         Some(spawn)
     }
 
@@ -281,6 +296,7 @@ impl Spawns {
     /// What must hold between two inputs; the error says what does not.
     pub(in crate::hub) fn check(&self, all: usize, queued: usize) -> Result<(), &'static str> {
         let placed = self.open.values().filter(|spawn| spawn.placed).count();
+        let (all, queued) = (all.max(self.carried.0), queued.max(self.carried.1));
         let deadlines = self.open.values().filter(|spawn| spawn.deadline.is_some()).count();
         let tokens = self.open.values().filter(|spawn| spawn.token.is_some()).count();
         let bytes = |spawn: &Spawn| spawn.program.as_ref().map_or(0, |program| program.bytes());

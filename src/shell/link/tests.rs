@@ -31,14 +31,13 @@ fn pair(backlog_bytes_max: usize) -> Pair {
     });
     let setup = LinkSetup {
         flusher: flusher.handle(),
-        backlog_bytes_max,
         backlog_total: Budget::new(1 << 30),
         gap_frame: |gap| frame::text(&format!("gap of {}", gap.dropped)),
         epoch: clock::instant(),
         metrics: Arc::default(),
     };
     let slot = admission.admit(None).unwrap();
-    let link = Link::new(ConnId(1), ours.into(), Arc::new(setup), slot);
+    let link = Link::new(ConnId(1), ours.into(), Arc::new(setup), slot, backlog_bytes_max);
     link.upgrade(Bytes::new());
     Pair { link, peer, _flusher: flusher }
 }

@@ -11,9 +11,12 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Message, WebSocket};
 
+use std::time::Duration;
+
 use super::*;
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::ConnId;
+use crate::shell::bounds::ConnectionLimits;
 use crate::shell::connection::{Flow, Handler};
 use crate::shell::flusher::FlusherThread;
 use crate::shell::link::{Class, Outgoing};
@@ -106,6 +109,7 @@ impl Handler for Echoing {
 /// A running listener.
 struct Kit {
     listener: Listener,
+    bounds: Arc<Bounds>,
     registry: Arc<Registry>,
     ended: Receiver<CloseReason>,
     closed: Arc<Mutex<Vec<CloseReason>>>,
@@ -123,7 +127,6 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
     preauth_connections: 50,
     preauth_connections_per_address: 50,
     preauth_bytes: 64 << 10,
-    message_bytes: 1 << 20,
     backlog_bytes: 4 << 20,
     inbound_bytes_total: 64 << 20,
     backlog_bytes_total: 64 << 20,
@@ -144,9 +147,9 @@ fn kit(limits: ConnectionLimits, is_tls: bool) -> Kit {
     let service = Arc::new(Echo { ended: Mutex::new(ended_in), closed: Arc::clone(&closed) });
     let flusher = FlusherThread::start().unwrap();
     let registry = Registry::new();
+    let bounds = Bounds::new(limits);
     let setup = ListenerSetup {
-        limits,
-        inbound: Budget::new(limits.inbound_bytes_total),
+        bounds: Arc::clone(&bounds),
         tls,
         gap_frame: |_| Bytes::new(),
         flusher: flusher.handle(),
@@ -155,7 +158,7 @@ fn kit(limits: ConnectionLimits, is_tls: bool) -> Kit {
     };
     let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = Listener::start(socket, service, setup).unwrap();
-    Kit { listener, registry, ended, closed, cert, _flusher: flusher }
+    Kit { listener, bounds, registry, ended, closed, cert, _flusher: flusher }
 }
 
 trait Stream: Read + Write {}
@@ -265,8 +268,8 @@ fn every_close_of_ours_reaches_the_peer_with_its_code() {
         let long = Message::text("x".repeat((1 << 20) + 1));
         kit.check_close(long, 1009, &CloseReason::MessageTooLarge);
         assert!(kit.registry.join_all(clock::instant() + Duration::from_secs(20)));
-        assert_eq!(kit.listener.admission().connections(), 0);
-        assert_eq!((kit.listener.inbound_bytes(), kit.listener.backlog_bytes()), (0, 0));
+        assert_eq!(kit.bounds.admission().connections(), 0);
+        assert_eq!((kit.bounds.inbound().used(), kit.bounds.backlog().used()), (0, 0));
     }
 }
 
@@ -371,7 +374,7 @@ fn over_capacity_is_refused_before_a_thread_and_places_return() {
     drop(second);
     kit.expect_end(&CloseReason::Vanished);
     // Not the registry: an entry goes last, after the end has been told.
-    assert_eq!(kit.listener.admission().connections(), 1);
+    assert_eq!(kit.bounds.admission().connections(), 1);
 }
 
 #[test]
@@ -403,7 +406,7 @@ fn unfinished_messages_of_all_peers_share_one_budget() {
     kit.expect_end(&CloseReason::OverCapacity {
         retry_after: crate::base::limits::CAPACITY_RETRY_AFTER,
     });
-    assert_eq!(kit.listener.inbound_bytes(), 0);
+    assert_eq!(kit.bounds.inbound().used(), 0);
 }
 
 #[test]
@@ -429,6 +432,6 @@ fn message_that_is_not_finished_in_time_ends_its_connection_whether_bytes_come_o
         assert_eq!(u16::from(closed.code), 1008);
         drop(socket);
         kit.expect_end(&CloseReason::MessageTimeout);
-        assert_eq!(kit.listener.inbound_bytes(), 0);
+        assert_eq!(kit.bounds.inbound().used(), 0);
     }
 }

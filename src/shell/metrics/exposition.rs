@@ -21,7 +21,6 @@ use super::process::ProcessNumbers;
 use crate::hub::gauges::Outcome;
 use crate::protocol::cron::RunStatus;
 use crate::protocol::methods;
-use crate::shell::admission::Admission;
 use crate::shell::dialogue::Shared;
 use crate::shell::registry::Registry;
 
@@ -32,8 +31,6 @@ pub struct Sources {
     pub shared: Arc<Shared>,
     /// The live connections.
     pub registry: Arc<Registry>,
-    /// Those at the port, authenticated or not.
-    pub admission: Arc<Admission>,
 }
 
 /// The page as it is now, in Prometheus' text format.
@@ -170,7 +167,7 @@ impl Collector for OfGateway {
 
 impl OfGateway {
     fn connections(&self, page: &mut Families<'_>) -> fmt::Result {
-        let Sources { shared, registry, admission } = &*self.0;
+        let Sources { shared, registry } = &*self.0;
         let metrics = &shared.metrics;
         let hub = &metrics.hub;
         page.gauge(
@@ -190,7 +187,7 @@ impl OfGateway {
         page.gauge(
             "connections_unauthenticated",
             "Connections at the port that have not proven anything yet",
-            admission.preauth_connections() as u64,
+            shared.bounds.admission().preauth_connections() as u64,
         )?;
         page.counter("connections_accepted", "Accepted connections", registry.accepted())?;
         let help = "Connections that ended, by reason";
@@ -218,7 +215,7 @@ impl OfGateway {
         let help = "Bytes that wait for clients to read them";
         page.gauge("outbox_bytes", help, registry.queued_bytes() as u64)?;
         let help = "Bytes of unfinished messages and of large requests that wait for the hub";
-        page.gauge("inbound_bytes", help, shared.inbound.used() as u64)
+        page.gauge("inbound_bytes", help, shared.bounds.inbound().used() as u64)
     }
 
     fn requests(&self, page: &mut Families<'_>) -> fmt::Result {

@@ -16,12 +16,12 @@ use crate::base::close_reason::CloseReason;
 use crate::base::ids::ConnId;
 use crate::base::limits::HTTP_HEAD_BYTES_MAX;
 use crate::base::limits::{METRICS_CONNECTIONS_MAX, METRICS_PAGE_BYTES_MAX, METRICS_REQUEST_TIME};
-use crate::shell::budget::Budget;
+use crate::shell::bounds::{Bounds, ConnectionLimits};
 use crate::shell::connection::{Flow, Handler, Service};
 use crate::shell::fanout;
 use crate::shell::flusher::FlusherThread;
 use crate::shell::link::Link;
-use crate::shell::listener::{self, ConnectionLimits, Listener, ListenerSetup};
+use crate::shell::listener::{self, Listener, ListenerSetup};
 use crate::shell::registry::Registry;
 use crate::wire::head::Head;
 use crate::wire::http::HttpResponse;
@@ -55,14 +55,12 @@ impl MetricsPage {
             preauth_connections_per_address: all,
             // There are no messages.
             preauth_bytes: 0,
-            message_bytes: 0,
             backlog_bytes: METRICS_PAGE_BYTES_MAX,
             inbound_bytes_total: all * HTTP_HEAD_BYTES_MAX,
             backlog_bytes_total: all * METRICS_PAGE_BYTES_MAX,
         };
         let setup = ListenerSetup {
-            inbound: Budget::new(limits.inbound_bytes_total),
-            limits,
+            bounds: Bounds::new(limits),
             tls: None,
             gap_frame: fanout::gap_frame,
             flusher: flusher.handle(),
@@ -152,7 +150,6 @@ mod tests {
     use super::*;
     use crate::hub::input::Input;
     use crate::protocol::origin::OriginPolicy;
-    use crate::shell::admission::{Admission, AdmissionLimits};
     use crate::shell::clock;
     use crate::shell::dialogue::Shared;
     use crate::shell::hub_thread::Inbound;
@@ -164,26 +161,28 @@ mod tests {
     fn the_page_is_served_while_no_hub_takes_anything_from_its_full_inbox() {
         let (inbox, _nobody_takes) = bounded(1);
         inbox.send(Inbound::Input(Input::Tick)).unwrap();
+        let limits = ConnectionLimits {
+            connections: 1,
+            connections_per_address: 1,
+            handshake: Duration::from_secs(1),
+            preauth_connections: 1,
+            preauth_connections_per_address: 1,
+            preauth_bytes: 1,
+            backlog_bytes: 1,
+            inbound_bytes_total: 1,
+            backlog_bytes_total: 1,
+        };
         let shared = Shared {
             inbox,
-            inbound: Budget::new(1),
+            bounds: Bounds::new(limits),
             origins: OriginPolicy::new(true, &[], Vec::new()).into(),
-            handshake: Duration::from_secs(1),
-            preauth_bytes_max: 1,
-            message_bytes_max: 1,
             readiness: Arc::new(Readiness::new(clock::instant())),
             device_auth_required: true,
             refusals: Arc::new(Refusals::default()),
             metrics: Arc::default(),
             habits: SigningHabits::default(),
         };
-        let admission = Admission::new(AdmissionLimits {
-            connections: 1,
-            connections_per_address: 1,
-            preauth_connections: 1,
-            preauth_connections_per_address: 1,
-        });
-        let sources = Sources { shared: Arc::new(shared), registry: Registry::new(), admission };
+        let sources = Sources { shared: Arc::new(shared), registry: Registry::new() };
         let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let page = MetricsPage::start(socket, sources).unwrap();
         let mut stream = TcpStream::connect(page.address()).unwrap();

@@ -1,7 +1,7 @@
 //! The real binary, started, watched, killed and started again.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::ClientConnection;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 
 use super::tls::TestTls;
@@ -162,6 +164,25 @@ impl Gateway {
     /// The certificate of the authority that signed the gateway's, as PEM.
     pub(crate) fn ca_file(&self) -> &Path {
         &self.tls.as_ref().expect("a gateway with TLS").ca_file
+    }
+
+    /// Another certificate of the same authority in the gateway's files, which it has not read yet.
+    pub(crate) fn renew_certificate(&self) -> CertificateDer<'static> {
+        self.tls.as_ref().expect("a gateway with TLS").renew()
+    }
+
+    /// The certificate that a new connection is shown.
+    #[track_caller]
+    pub(crate) fn served_certificate(&self) -> CertificateDer<'static> {
+        let tls = self.tls.as_ref().expect("a gateway with TLS");
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut client = ClientConnection::new(Arc::clone(&tls.client), name).unwrap();
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        while client.is_handshaking() {
+            client.complete_io(&mut stream).unwrap();
+        }
+        client.peer_certificates().unwrap()[0].clone().into_owned()
     }
 
     pub(crate) fn pid(&self) -> u32 {
