@@ -1,11 +1,13 @@
-//! What a line of the audit file looks like (`docs/protocol.md`, "Audit"). Pure.
+//! What a line of the audit file looks like (`docs/protocol.md`, "Audit"). Pure. Characters that could
+//! steer a terminal are escaped, as in diagnostics.
 
-use serde_json::Value;
+use std::fmt::Display;
 
 use crate::base::limits::AUDIT_VALUE_BYTES_MAX;
 use crate::base::time::utc;
 use crate::hub::audit::AuditEvent;
 use crate::hub::effect::DiagnosticValue;
+use crate::shell::diagnostics::push_quoted;
 
 /// Who came by the control socket.
 const OWNER: &str = "control socket";
@@ -31,8 +33,8 @@ pub(super) fn event(event: &AuditEvent, unix_ms: u64) -> String {
     for (name, value) in &event.what {
         match value {
             DiagnosticValue::Text(text) => line.text(name, text),
-            DiagnosticValue::Number(number) => line.value(name, &(*number).into()),
-            DiagnosticValue::Bool(truth) => line.value(name, &(*truth).into()),
+            DiagnosticValue::Number(number) => line.value(name, number),
+            DiagnosticValue::Bool(truth) => line.value(name, truth),
         }
     }
     line.end()
@@ -41,7 +43,7 @@ pub(super) fn event(event: &AuditEvent, unix_ms: u64) -> String {
 /// So many lines are missing before this one.
 pub(super) fn lost(lines: u64, unix_ms: u64) -> String {
     let mut line = Line::new("audit.lost", unix_ms);
-    line.value("lines", &lines.into());
+    line.value("lines", lines);
     line.end()
 }
 
@@ -54,10 +56,11 @@ impl Line {
 
     fn text(&mut self, name: &str, text: &str) {
         let end = text.floor_char_boundary(AUDIT_VALUE_BYTES_MAX);
-        self.value(name, &text[..end].into());
+        self.0.push_str(&format!(r#","{name}":"#));
+        push_quoted(&mut self.0, &text[..end]);
     }
 
-    fn value(&mut self, name: &str, value: &Value) {
+    fn value(&mut self, name: &str, value: impl Display) {
         self.0.push_str(&format!(r#","{name}":{value}"#));
     }
 

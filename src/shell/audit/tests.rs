@@ -88,7 +88,7 @@ fn a_line_says_when_what_who_and_why_and_stays_one_line() {
     let (time, rest) = lines[0].split_at(r#"{"time":"2026-11-22T19:10:38.123Z""#.len());
     assert!(time.starts_with(r#"{"time":"2"#), "{time}");
     let expected = ",\"event\":\"auth.failure\",\"conn\":\"conn-7\",\"peer\":\"192.0.2.1\",\
-         \"reason\":\"said \\\"no\\\"\\n\u{202e}\"}";
+         \"reason\":\"said \\\"no\\\"\\n\\u202e\"}";
     assert_eq!(rest, expected);
     assert_eq!(lines.len(), 1);
 }

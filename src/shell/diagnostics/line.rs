@@ -180,7 +180,7 @@ fn cut(text: &str) -> String {
 }
 
 /// A JSON string (RFC 8259 section 7), which serves as text too.
-fn push_quoted(out: &mut String, text: &str) {
+pub(in crate::shell) fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
         match c {

@@ -20,6 +20,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 
 pub use self::line::Format;
 use self::line::Line;
+pub(super) use self::line::push_quoted;
 use self::repeats::Repeats;
 use crate::base::limits::DIAGNOSTIC_LINES_WAITING_MAX;
 use crate::hub::effect::{Diagnostic, DiagnosticValue};
