@@ -1,5 +1,6 @@
-//! Which refused connects are reported one by one: the first of an address at once, the others of
-//! the same minute as numbers, by reason (`docs/protocol.md`, "Refusals" and "Audit").
+//! Which of the things that strangers can cause are reported one by one: the first ones of an
+//! address at once, the others of the same minute as numbers, by reason (`docs/protocol.md`,
+//! "Refusals" and "Audit").
 //!
 //! So a peer that hammers the door fills no disk. Bounded: when the table is full, further
 //! addresses share one summary, and so do further reasons of one address. Writes nothing itself.
@@ -16,14 +17,24 @@ use crate::base::limits::{REFUSAL_REASONS_MAX, REFUSAL_SUMMARIES_MAX, REFUSAL_SU
 const OTHER: &str = "other";
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RefusalLog {
-    /// Refusals that were not reported one by one.
-    unreported: BTreeMap<IpAddr, Reasons>,
+    /// How many of one address and minute are reported one by one.
+    whole_max: u32,
+    /// What each address did in its minute.
+    seen: BTreeMap<IpAddr, Seen>,
     /// When each address is summarised: they all wait equally long.
     order: VecDeque<(Instant, IpAddr)>,
     /// Refusals of addresses that found no place.
     others: Reasons,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Refusals that were reported one by one.
+    whole: u32,
+    /// Those that were not.
+    unreported: Reasons,
 }
 
 /// How often each reason was given.
@@ -64,17 +75,27 @@ pub(super) struct Summary {
 }
 
 impl RefusalLog {
+    /// Reports so many of one address and minute one by one.
+    pub(super) fn new(whole_max: u32) -> Self {
+        let (seen, order) = (BTreeMap::new(), VecDeque::new());
+        Self { whole_max, seen, order, others: Reasons::default() }
+    }
+
     /// Counts a refusal; returns whether to report it by itself.
     pub(super) fn refused(&mut self, now: Instant, address: IpAddr, reason: &str) -> bool {
-        if let Some(reasons) = self.unreported.get_mut(&address) {
-            reasons.add(reason);
+        if let Some(seen) = self.seen.get_mut(&address) {
+            if seen.whole < self.whole_max {
+                seen.whole += 1;
+                return true;
+            }
+            seen.unreported.add(reason);
             return false;
         }
         if self.order.len() >= REFUSAL_SUMMARIES_MAX {
             self.others.add(reason);
             return false;
         }
-        self.unreported.insert(address, Reasons::default());
+        self.seen.insert(address, Seen { whole: 1, ..Seen::default() });
         self.order.push_back((now + REFUSAL_SUMMARY_INTERVAL, address));
         true
     }
@@ -101,8 +122,8 @@ impl RefusalLog {
     }
 
     fn summary(&mut self, address: IpAddr) -> Option<Summary> {
-        let reasons = self.unreported.remove(&address).filter(|reasons| reasons.count() > 0)?;
-        Some(Summary { address: Some(address), reasons })
+        let reasons = self.seen.remove(&address)?.unreported;
+        (reasons.count() > 0).then_some(Summary { address: Some(address), reasons })
     }
 
     fn summary_of_others(&mut self) -> Option<Summary> {
@@ -130,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_first_refusal_of_an_address_is_reported_and_the_rest_of_its_minute_counted_by_reason() {
-        let (mut log, now) = (RefusalLog::default(), clock::instant());
+        let (mut log, now) = (RefusalLog::new(1), clock::instant());
         assert!(log.refused(now, address(1), "A"));
         for reason in ["A", "B", "A"] {
             assert!(!log.refused(now, address(1), reason));
@@ -144,8 +165,16 @@ mod tests {
     }
 
     #[test]
+    fn as_many_as_may_are_reported_one_by_one() {
+        let (mut log, now) = (RefusalLog::new(2), clock::instant());
+        let reported: Vec<_> = (0..4).map(|_| log.refused(now, address(1), "A")).collect();
+        assert_eq!(reported, [true, true, false, false]);
+        assert_eq!(shown(&log.due(now + REFUSAL_SUMMARY_INTERVAL)), ["0.0.0.1: A 2"]);
+    }
+
+    #[test]
     fn a_full_table_counts_who_finds_no_place_and_one_address_has_so_many_reasons() {
-        let (mut log, now) = (RefusalLog::default(), clock::instant());
+        let (mut log, now) = (RefusalLog::new(1), clock::instant());
         for number in 0..REFUSAL_SUMMARIES_MAX as u32 {
             assert!(log.refused(now, address(number), "A"));
         }
@@ -157,6 +186,6 @@ mod tests {
         assert_eq!(summaries.len(), 2, "{summaries:?}");
         assert!(summaries[0].contains("other 5"), "{summaries:?}");
         assert_eq!(summaries[1], "others: A 1");
-        assert!(log.unreported.is_empty() && log.order.is_empty());
+        assert!(log.seen.is_empty() && log.order.is_empty());
     }
 }
