@@ -4,6 +4,8 @@
 //! for the file: a queue that is full, or a file that takes nothing, costs lines, which are counted,
 //! told in the diagnostics and told in the file as soon as it takes lines again. Where the
 //! configuration says so, nobody but the owner is let in until then ([`Audit::refuses`]).
+//! Whoever can cause lines without end could fill the disk with them, so the file never takes the
+//! last of it.
 //! Called by the hub thread and connection threads (through `shell::refusals`), and by `app`.
 
 mod file;
@@ -163,11 +165,18 @@ impl Audit {
 
 /// What lines go to.
 trait Sink: Write + Send + 'static {
+    /// Whether a line may be added without taking what is left to others.
+    fn has_room(&self) -> bool;
+
     /// Lets what was written survive a power cut.
     fn sync(&self) -> io::Result<()>;
 }
 
 impl Sink for std::fs::File {
+    fn has_room(&self) -> bool {
+        file::has_room(self)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
     }
@@ -248,6 +257,11 @@ impl<W: Sink, O: FnMut() -> io::Result<W>> Writer<W, O> {
     /// Writes one line, whole; after a failure the next one begins a line of its own.
     fn write(&mut self, line: &str) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        if !file.has_room() {
+            let error = io::Error::new(io::ErrorKind::StorageFull, "the rest of its disk is spare");
+            self.failed(&error);
+            return Err(error);
+        }
         let torn = if self.is_torn { "\n" } else { "" };
         // In one piece, so that a line is there as a whole if the disk takes it.
         let written = file.write_all(format!("{torn}{line}").as_bytes());

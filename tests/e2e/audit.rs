@@ -1,15 +1,18 @@
 //! The audit file: what it says, that it never says a secret, and what happens when it cannot be
 //! written.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::disk::SmallDisk;
-use crate::kit::{Connect, Device, Gateway, PATIENCE, SECRET, TempDir, eventually};
+use crate::kit::{Connect, Device, Gateway, Over, PATIENCE, SECRET, TempDir, eventually};
 
 fn config(file: &Path, more: &str) -> String {
     format!("[audit]\nenabled = true\nlogFile = {file:?}\n{more}")
@@ -112,6 +115,118 @@ fn a_rotated_file_is_left_after_sighup_and_chosen_events_alone_are_recorded() {
     events(&file, "auth.success", 1);
     assert_eq!(lines(&old).len(), 1, "{:?}", lines(&old));
     assert_eq!(lines(&file).len(), 1, "{:?}", lines(&file));
+}
+
+/// Debian's logrotate with the packaged rules, while peers come and go.
+#[test]
+fn logrotate_rotates_the_file_of_a_busy_gateway_and_no_line_is_lost() {
+    const NAME: &str = "logrotate_rotates_the_file_of_a_busy_gateway_and_no_line_is_lost";
+    let path = "/usr/sbin:/usr/bin:/sbin:/bin";
+    let mut logrotate = Command::new("logrotate");
+    logrotate.env("PATH", path);
+    if logrotate.arg("--version").output().is_err() {
+        skip!(NAME, "logrotate is missing (apt-get install logrotate)");
+    }
+    let dir = TempDir::new();
+    let logs = dir.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    fs::set_permissions(&logs, Permissions::from_mode(0o750)).unwrap();
+    let file = logs.join("audit.log");
+    let config = config(&file, "events = [\"auth.success\", \"config.reloaded\"]");
+    let gateway = Gateway::setup().config(&config).start();
+    let id = |flag: &str| {
+        let output = Command::new("id").arg(flag).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let packaged = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/openclaw-gateway.logrotate");
+    let rules = fs::read_to_string(packaged).unwrap();
+    let hup = "systemctl kill --kill-who=main --signal=HUP openclaw-gateway.service || true";
+    assert!(rules.contains(hup), "{rules}");
+    let rules = rules
+        .replace("openclaw openclaw", &format!("{} {}", id("-un"), id("-gn")))
+        .replace("/var/log/openclaw", &logs.display().to_string())
+        // The gateway is no service here.
+        .replace("[ -d /run/systemd/system ]", "true")
+        .replace(hup, &format!("kill -HUP {}", gateway.pid()));
+    let rules = dir.write("rules", &rules);
+    fs::set_permissions(&rules, Permissions::from_mode(0o644)).unwrap();
+
+    let (is_over, admitted) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                gateway.operator().leave();
+                admitted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let _over = Over(&is_over);
+        events(&file, "auth.success", 5);
+        let mut logrotate = Command::new("logrotate");
+        logrotate.env("PATH", path).arg("--force").arg("--state").arg(dir.path().join("state"));
+        let output = logrotate.arg(&rules).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        events(&file, "config.reloaded", 1);
+        events(&file, "auth.success", 5);
+    });
+    let rotated: Vec<_> = fs::read_dir(&logs).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(rotated.len(), 2, "{rotated:?}");
+    let count = || {
+        let texts = rotated.iter().map(|file| fs::read_to_string(file).unwrap());
+        texts.map(|text| text.matches("\"auth.success\"").count()).sum::<usize>()
+    };
+    let expected = admitted.load(Ordering::Relaxed);
+    eventually("every line", PATIENCE, || (count() == expected).then_some(()));
+    for file in &rotated {
+        assert!(!lines(file).is_empty(), "{file:?}");
+        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+}
+
+#[test]
+fn a_stranger_that_asks_again_and_again_to_be_approved_fills_no_file() {
+    let dir = TempDir::new();
+    let file = dir.path().join("audit.log");
+    let manual = "[gateway.auth.deviceAuth]\nregistration = \"manual\"\n";
+    let mut gateway = Gateway::setup().config(&format!("{manual}{}", config(&file, ""))).start();
+    let device = Device::new();
+    for number in 0..10 {
+        // Each asks for something else than the one before, so each is a request of its own.
+        let name = json!(format!("name {number}"));
+        let connect = Connect::operator(&device).with("/client/displayName", name);
+        let refused = gateway.dial().open().refused(&connect);
+        assert_eq!(refused.details_code(), "PAIRING_REQUIRED");
+    }
+    gateway.terminate();
+    assert!(gateway.exit_status(PATIENCE).success());
+    let pending = events(&file, "device.pending", 4);
+    assert_eq!(pending.len(), 4, "{pending:?}");
+    assert!(pending[..3].iter().all(|line| line["subject"] == device.id()), "{pending:?}");
+    assert_eq!((&pending[3]["count"], &pending[3]["reasons"]), (&json!(7), &json!("not-paired 7")));
+}
+
+#[test]
+fn the_last_of_a_disk_is_left_to_others() {
+    let disk = match SmallDisk::mount("1m") {
+        Ok(disk) => disk,
+        Err(why) => skip!("the_last_of_a_disk_is_left_to_others", why),
+    };
+    let file = disk.path().join("audit.log");
+    let gateway = Gateway::setup().config(&config(&file, "")).start();
+    gateway.dial().open().admitted(&Connect::backend());
+    events(&file, "auth.success", 1);
+    // A sixteenth of it is 64 KiB.
+    let ballast = fs::OpenOptions::new().write(true).open(disk.fill()).unwrap();
+    let filled = ballast.metadata().unwrap().len();
+    ballast.set_len(filled - 48 * 1024).unwrap();
+    let before = fs::metadata(&file).unwrap().len();
+    gateway.dial().open().admitted(&Connect::backend());
+    eventually("the diagnostics tell", PATIENCE, || {
+        gateway.diagnostics().contains("the rest of its disk is spare").then_some(())
+    });
+    assert_eq!(fs::metadata(&file).unwrap().len(), before);
+    ballast.set_len(filled - 200 * 1024).unwrap();
+    let lost = events(&file, "audit.lost", 1);
+    assert_eq!(lost[0]["lines"], 1);
 }
 
 #[test]

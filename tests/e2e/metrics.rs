@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::kit::{
-    Client, Connect, Device, Dial, Gateway, PATIENCE, TempDir, binary, entries, eventually,
+    Client, Connect, Device, Dial, Gateway, Over, PATIENCE, TempDir, binary, entries, eventually,
     exchange,
 };
 
@@ -277,15 +277,6 @@ fn promtool(arguments: &[&str], stdin: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Tells the others to stop, also when its owner panics.
-struct Stops<'a>(&'a AtomicBool);
-
-impl Drop for Stops<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Operators that ask and agents that report, until told to stop.
 fn load(gateway: &Gateway, stop: &AtomicBool) {
     thread::scope(|scope| {
@@ -423,7 +414,7 @@ fn debians_prometheus_scrapes_a_busy_gateway_and_finds_what_it_did() {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| load(&gateway, &stop));
-        let _stops = Stops(&stop);
+        let _over = Over(&stop);
         let finds = |what: &str, query: &str, is_so: fn(f64) -> bool| {
             eventually(what, 2 * PATIENCE, || {
                 prometheus.query(query).filter(|value| is_so(*value))

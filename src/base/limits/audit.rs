@@ -7,6 +7,11 @@ use std::time::Duration;
 pub const AUDIT_LINES_WAITING_MAX: usize = 4_096;
 /// One value in a line of the audit file; longer ones are cut.
 pub const AUDIT_VALUE_BYTES_MAX: usize = 2 * 1024;
+/// What the audit file leaves free of its disk, for the database beside it: the default journal
+/// twice over. Of a small disk it leaves a part, one in [`AUDIT_SPARE_PART`].
+pub const AUDIT_SPARE_BYTES: u64 = 64 * 1024 * 1024;
+/// See [`AUDIT_SPARE_BYTES`].
+pub const AUDIT_SPARE_PART: u64 = 16;
 /// How long a file that took no line is left alone before it is tried again.
 pub const AUDIT_RETRY: Duration = Duration::from_secs(1);
 /// How long the end waits for the last lines of the audit file, twice at most: the queue, the disk.

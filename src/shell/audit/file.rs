@@ -12,6 +12,8 @@ use std::path::Path;
 use rustix::fs::{Access, OFlags};
 use rustix::process::geteuid;
 
+use crate::base::limits::{AUDIT_SPARE_BYTES, AUDIT_SPARE_PART};
+
 const FILE_MODE: u32 = 0o600;
 /// What others must not have.
 const FOREIGN_BITS: u32 = 0o077;
@@ -48,6 +50,13 @@ pub fn open(path: &Path) -> io::Result<File> {
         file.set_permissions(Permissions::from_mode(FILE_MODE))?;
     }
     Ok(file)
+}
+
+/// Whether the file's disk has more free than is left to others. One that cannot be asked has.
+pub(super) fn has_room(file: &File) -> bool {
+    let Ok(disk) = rustix::fs::fstatvfs(file) else { return true };
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    bytes(disk.f_bavail) > AUDIT_SPARE_BYTES.min(bytes(disk.f_blocks) / AUDIT_SPARE_PART)
 }
 
 /// Whether [`open`] is likely to succeed, without leaving a file behind.

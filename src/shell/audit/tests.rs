@@ -48,6 +48,10 @@ impl Write for Disk {
 }
 
 impl Sink for Disk {
+    fn has_room(&self) -> bool {
+        true
+    }
+
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }

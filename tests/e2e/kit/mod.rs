@@ -19,6 +19,7 @@ mod tls;
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use cli::Cli;
@@ -71,6 +72,15 @@ pub(crate) fn eventually<T>(
         }
         assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Tells other threads that it is over, also when its owner panics.
+pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
