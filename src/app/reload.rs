@@ -165,14 +165,14 @@ impl Reloader {
         requests: Receiver<ReloadRequest>,
         done: impl Fn() + Send + 'static,
     ) -> io::Result<()> {
-        reloads::start(requests, move || self.reload(), done)
+        reloads::start(requests, move |by_owner| self.reload(by_owner), done)
     }
 
     /// Reads and applies; returns what was, or why nothing was.
-    fn reload(&mut self) -> Result<String, String> {
+    fn reload(&mut self, by_owner: bool) -> Result<String, String> {
         let Good { config: new, identity, limits } = self.read().map_err(|error| {
             let reason = error.to_string().trim_end().to_owned();
-            self.audit(&[("applied", ""), ("reason", &reason)]);
+            self.audit(by_owner, &[("applied", ""), ("reason", &reason)]);
             format!("nothing was changed: {reason}")
         })?;
         let live = live(&self.config, &new);
@@ -194,10 +194,8 @@ impl Reloader {
             [] => "nothing".to_owned(),
             names => names.join(", "),
         };
-        self.audit(&[
-            ("applied", &applied.join(", ")),
-            ("needsRestart", &needs_restart.join(", ")),
-        ]);
+        let (done, left) = (applied.join(", "), needs_restart.join(", "));
+        self.audit(by_owner, &[("applied", &done), ("needsRestart", &left)]);
         let mut said = format!("applied: {}", list(&applied));
         if !needs_restart.is_empty() {
             said.push_str(&format!("\nneeds a restart: {}", list(&needs_restart)));
@@ -229,12 +227,14 @@ impl Reloader {
         Ok(())
     }
 
-    fn audit(&self, what: &[(&'static str, &str)]) {
+    fn audit(&self, by_owner: bool, what: &[(&'static str, &str)]) {
         let member = |(name, text): &(&'static str, &str)| {
             (*name, DiagnosticValue::Text((*text).to_owned()))
         };
         let what = what.iter().map(member).collect();
-        let event = AuditEvent { kind: AuditKind::ConfigReloaded, actor: Actor::default(), what };
+        // Who sent a signal is not known.
+        let actor = Actor { is_owner: by_owner, ..Actor::default() };
+        let event = AuditEvent { kind: AuditKind::ConfigReloaded, actor, what };
         self.live.shared.refusals.report(event);
     }
 }

@@ -11,15 +11,15 @@ use crossbeam_channel::Receiver;
 use crate::shell::service::ReloadRequest;
 
 /// Starts the thread, `reload`, which reloads for each request and says in the diagnostics what
-/// came of it. After each request that nobody waits for, it calls `done`.
+/// came of it; it is told whether the owner asks. After each request that nobody waits for, it calls `done`.
 pub fn start(
     requests: Receiver<ReloadRequest>,
-    mut reload: impl FnMut() -> Result<String, String> + Send + 'static,
+    mut reload: impl FnMut(bool) -> Result<String, String> + Send + 'static,
     done: impl Fn() + Send + 'static,
 ) -> io::Result<()> {
     Builder::new().name("reload".to_owned()).spawn(move || {
         for request in &requests {
-            let outcome = reload();
+            let outcome = reload(request.is_some());
             match &outcome {
                 Ok(said) => log::info!("{}", said.replace('\n', "; ")),
                 Err(problem) => log::error!("{problem}"),

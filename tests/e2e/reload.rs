@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use serde_json::{Value, json};
 
-use crate::kit::{Client, Connect, Device, Gateway, PATIENCE, TempDir, binary, eventually};
+use crate::kit::{Client, Connect, Device, Gateway, Over, PATIENCE, TempDir, binary, eventually};
 
 const ANN: &str = "e2e-token-of-ann-71ff02";
 
@@ -96,6 +96,7 @@ fn a_wrong_configuration_changes_nothing_and_says_why() {
     eventually("both are recorded", PATIENCE, || {
         let text = fs::read_to_string(&audit).unwrap();
         let lines: Vec<_> = text.lines().filter(|line| line.contains("config.reloaded")).collect();
+        assert!(lines.iter().all(|line| line.contains("\"peer\":\"control socket\"")), "{text}");
         (lines.len() == 2 && lines[0].contains("reason") && lines[1].contains("log.level"))
             .then_some(())
     });
@@ -146,15 +147,6 @@ fn renewed_certificates_are_for_new_connections_and_drop_none() {
         operator.ask("status", Value::Null);
     }
     assert_eq!(reloaded(&gateway), "applied: nothing\n", "the files are the same");
-}
-
-/// Tells the others that it is over, also when its owner panics.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]
