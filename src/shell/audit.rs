@@ -102,7 +102,13 @@ impl Audit {
             lost: 0.into(),
         });
         let file = match open() {
-            Ok(file) => Some(file),
+            Ok(file) if file.has_room() => Some(file),
+            // Nobody is let in before it has, where that is asked for.
+            Ok(_) => {
+                log::error!(cause = file::no_room().to_string().as_str(); "Audit file takes no lines");
+                state.failing.store(true, Ordering::Relaxed);
+                None
+            }
             Err(error) if setup.refuses => return Err(error),
             Err(error) => {
                 log::error!(cause = error.to_string().as_str(); "Audit file cannot be opened");
@@ -238,7 +244,8 @@ impl<W: Sink, O: FnMut() -> io::Result<W>> Writer<W, O> {
     fn recover(&mut self) {
         if self.file.is_none() {
             match (self.open)() {
-                Ok(file) => self.file = Some(file),
+                Ok(file) if file.has_room() => self.file = Some(file),
+                Ok(_) => return self.failed(&file::no_room()),
                 Err(error) => return self.failed(&error),
             }
         }
@@ -258,7 +265,7 @@ impl<W: Sink, O: FnMut() -> io::Result<W>> Writer<W, O> {
     fn write(&mut self, line: &str) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
         if !file.has_room() {
-            let error = io::Error::new(io::ErrorKind::StorageFull, "the rest of its disk is spare");
+            let error = file::no_room();
             self.failed(&error);
             return Err(error);
         }

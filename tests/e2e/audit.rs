@@ -257,6 +257,34 @@ fn a_full_disk_lets_nobody_but_the_owner_in_where_that_is_asked_for_and_heals() 
 }
 
 #[test]
+fn a_disk_that_is_full_at_the_start_lets_nobody_but_the_owner_in_from_the_first() {
+    let disk = match SmallDisk::mount("1m") {
+        Ok(disk) => disk,
+        Err(why) => skip!(
+            "a_disk_that_is_full_at_the_start_lets_nobody_but_the_owner_in_from_the_first",
+            why
+        ),
+    };
+    let file = disk.path().join("audit.log");
+    let ballast = disk.fill();
+    let config = config(&file, "onFailure = \"refuse\"");
+    let output = Gateway::check(&config, &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("audit.logFile") && said.contains("spare"), "{said}");
+    let gateway = Gateway::setup().config(&config).start();
+    let refused = gateway.dial().open().refused(&Connect::backend());
+    assert_eq!(refused.details_code(), "UNAVAILABLE_STORAGE");
+    gateway.owner();
+    fs::remove_file(ballast).unwrap();
+    eventually("they are let in", PATIENCE, || {
+        let mut client = gateway.dial().open();
+        (client.connect(&Connect::backend())["ok"] == true).then_some(())
+    });
+    events(&file, "auth.success", 1);
+}
+
+#[test]
 fn a_full_disk_costs_only_lines_where_the_gateway_is_to_go_on() {
     let disk = match SmallDisk::mount("1m") {
         Ok(disk) => disk,

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{Access, OFlags};
+use rustix::fs::{Access, OFlags, StatVfs};
 use rustix::process::geteuid;
 
 use crate::base::limits::{AUDIT_SPARE_BYTES, AUDIT_SPARE_PART};
@@ -54,16 +54,27 @@ pub fn open(path: &Path) -> io::Result<File> {
 
 /// Whether the file's disk has more free than is left to others. One that cannot be asked has.
 pub(super) fn has_room(file: &File) -> bool {
-    let Ok(disk) = rustix::fs::fstatvfs(file) else { return true };
+    rustix::fs::fstatvfs(file).map_or(true, |disk| leaves_enough(&disk))
+}
+
+fn leaves_enough(disk: &StatVfs) -> bool {
     let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
     bytes(disk.f_bavail) > AUDIT_SPARE_BYTES.min(bytes(disk.f_blocks) / AUDIT_SPARE_PART)
+}
+
+/// What a file without room is refused with.
+pub(super) fn no_room() -> io::Error {
+    io::Error::new(io::ErrorKind::StorageFull, "the rest of its disk is spare")
 }
 
 /// Whether [`open`] is likely to succeed, without leaving a file behind.
 ///
 /// # Errors
-/// As those of [`open`].
+/// As those of [`open`], and `StorageFull`.
 pub fn usable(path: &Path) -> io::Result<()> {
+    if rustix::fs::statvfs(directory(path)).is_ok_and(|disk| !leaves_enough(&disk)) {
+        return Err(no_room());
+    }
     if fs::symlink_metadata(path).is_ok() {
         return open(path).map(drop);
     }
