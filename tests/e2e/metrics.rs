@@ -218,6 +218,27 @@ fn peers_can_add_no_series_and_put_no_word_of_theirs_on_the_page() {
 }
 
 #[test]
+fn the_document_lists_the_families_of_the_page_and_no_other() {
+    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md"));
+    let document = document.unwrap();
+    let section = document.split("\n## Metrics\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.split('|').nth(1).unwrap());
+    let documented: BTreeSet<String> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .map(|name| name_of(name).replace('…', "openclaw_gateway"))
+        .filter(|name| name.starts_with("openclaw_gateway_"))
+        .collect();
+    let page = scrape(&with_metrics());
+    let declared = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let shown: BTreeSet<String> = declared
+        .map(|line| line.split(' ').next().unwrap().to_owned())
+        .filter(|name| name.starts_with("openclaw_gateway_"))
+        .collect();
+    assert_eq!(documented, shown);
+}
+
+#[test]
 fn mistaken_and_hostile_scrapers_are_answered_or_ended_and_take_nobodys_place() {
     let gateway = with_metrics();
     let address = metrics_address(&gateway);
