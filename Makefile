@@ -101,8 +101,10 @@ install: $(if $(BINARY),,build) ## Install binary, unit, examples below $(DESTDI
 	install -m 0644 README.md config.example.toml packaging/systemd/run-as.conf "$(DESTDIR)$(DOCDIR)"
 	install -m 0644 packaging/nginx/$(BIN).conf "$(DESTDIR)$(DOCDIR)/nginx.conf"
 	@# A configuration that is there is somebody's work.
-	test -e "$(DESTDIR)/etc/openclaw/gateway.toml" || \
-		install -m 0640 packaging/gateway.toml "$(DESTDIR)/etc/openclaw/gateway.toml"
+	test -e "$(DESTDIR)/etc/openclaw/gateway.toml" || { \
+		sed -e 's|/usr/local/share/doc/$(BIN)/|$(DOCDIR)/|' packaging/gateway.toml \
+			> "$(DESTDIR)/etc/openclaw/gateway.toml" && \
+		chmod 0640 "$(DESTDIR)/etc/openclaw/gateway.toml"; }
 
 clean: ## Remove what was built; ./state stays
 	$(CARGO) clean

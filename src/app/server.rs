@@ -82,8 +82,11 @@ struct Running {
 }
 
 impl Running {
-    /// Where the gateway listens, and why it is not ready if it is not.
+    /// Where the gateway listens, and why it is not ready if it is not; or that it stops.
     fn describe(&self) -> String {
+        if self.shared.readiness.is_draining() {
+            return "stopping".to_owned();
+        }
         let mut status = format!("listening on {}", self.listener.address());
         if let Some(reason) = self.shared.readiness.not_ready() {
             status.push_str(&format!(", not ready: {reason}"));
@@ -276,9 +279,10 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
         match wake {
             Wake::Signal(StopSignal::Stop(signal)) => {
                 log::info!("{signal}: stopping");
-                running.manager.stopping("stopping");
                 deadline = after(END_GRACE);
                 running.shared.readiness.drain();
+                running.status = running.describe();
+                running.manager.stopping(&running.status);
                 running.listener.stop();
                 running.control.stop();
                 running.ending.ask("service restart".to_owned());

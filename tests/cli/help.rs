@@ -264,9 +264,9 @@ fn help_of_doctor() {
 
         Usage: openclaw-gateway doctor [OPTIONS]
 
-        Looks at the configuration, permissions, certificates, the limits of this machine, free space, the
-        clock and the port, and changes nothing, while the gateway runs or not. Run it as the gateway's
-        user.
+        Looks at the configuration, permissions, certificates, the audit file, the limits of this machine,
+        free space, the clock and the ports, and changes nothing, while the gateway runs or not. Run it as
+        the gateway's user.
 
           --state-dir DIR      where the gateway keeps its state
           --config FILE        its configuration (also: OPENCLAW_CONFIG)

@@ -254,7 +254,7 @@ fn commands_for_files_name_what_is_missing() {
         "backup no-such-file --state-dir no-such-dir",
         LOCAL,
         &expect![[r#"
-        openclaw-gateway backup: there is no database no-such-dir/gateway.redb
+        openclaw-gateway backup: cannot write the backup no-such-file: there is no database no-such-dir/gateway.redb
     "#]],
     );
 }

@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::kit::{Client, Connect, Device, Gateway, PATIENCE, TempDir, binary};
+use crate::disk::SmallDisk;
+use crate::kit::{
+    Client, Connect, Device, FsyncShim, Gateway, PATIENCE, TempDir, binary, eventually,
+};
 
 fn run(command: &str, file: &Path, state_dir: &Path) -> Output {
     binary().arg(command).arg(file).arg("--state-dir").arg(state_dir).output().unwrap()
@@ -246,4 +249,74 @@ fn backup_that_fails_leaves_the_file_as_it_was() {
 fn port_gives_no_backup() {
     let gateway = Gateway::start();
     assert_eq!(gateway.http("GET", "/backup").status, 404);
+}
+
+#[test]
+fn full_disk_leaves_the_backup_and_the_state_as_they_were() {
+    let disk = match SmallDisk::mount("24m") {
+        Ok(disk) => disk,
+        Err(why) => skip!("full_disk_leaves_the_backup_and_the_state_as_they_were", &why),
+    };
+    let state_dir = disk.path().join("state");
+    let file = disk.path().join("state.backup");
+    let mut gateway = Gateway::setup().state_dir(&state_dir).start();
+    gateway.operator().report(["one"]);
+    succeeds("backup", &file, &state_dir);
+    let good = fs::read(&file).unwrap();
+    gateway.operator().report(["two"]);
+
+    let ballast = disk.fill();
+    let said = fails("backup", &file, &state_dir);
+    assert!(said.contains("cannot write the backup "), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(fs::read(&file).unwrap() == good, "the backup before");
+    assert_eq!(names(disk.path()), ["ballast", "state", "state.backup"]);
+    fs::remove_file(ballast).unwrap();
+    stop(&mut gateway);
+
+    let before = names(&state_dir);
+    let ballast = disk.fill();
+    let said = fails("restore", &file, &state_dir);
+    assert!(said.contains("cannot restore "), "{said}");
+    assert_eq!(names(&state_dir), before);
+    fs::remove_file(ballast).unwrap();
+    gateway.start_again();
+    assert_eq!(messages(&journal(&mut gateway.operator())), ["one", "two"]);
+    // The gateway must be gone before its disk is.
+    drop(gateway);
+}
+
+#[test]
+fn restore_that_is_killed_leaves_the_state_before_and_can_be_repeated() {
+    let disk = match FsyncShim::build() {
+        Ok(disk) => disk,
+        Err(why) => {
+            skip!("restore_that_is_killed_leaves_the_state_before_and_can_be_repeated", &why)
+        }
+    };
+    let mut gateway = Gateway::start();
+    let state_dir = gateway.dir().join("state");
+    let file = gateway.dir().join("state.backup");
+    gateway.operator().report(["one"]);
+    succeeds("backup", &file, &state_dir);
+    gateway.operator().report(["two"]);
+    stop(&mut gateway);
+
+    // From when the new database exists, no sync comes to an end.
+    let new = state_dir.join("gateway.redb.restoring");
+    let mut command = binary();
+    command.arg("restore").arg(&file).arg("--state-dir").arg(&state_dir);
+    command.envs(disk.environment()).env("FSYNC_HANGS_WHILE", &new);
+    let mut restore = command.spawn().unwrap();
+    eventually("the new database is there", PATIENCE, || new.exists().then_some(()));
+    restore.kill().unwrap();
+    restore.wait().unwrap();
+    gateway.start_again();
+    assert_eq!(messages(&journal(&mut gateway.operator())), ["one", "two"]);
+
+    stop(&mut gateway);
+    succeeds("restore", &file, &state_dir);
+    assert!(!new.exists(), "what the first one left");
+    gateway.start_again();
+    assert_eq!(messages(&journal(&mut gateway.operator())), ["one"]);
 }

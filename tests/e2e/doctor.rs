@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::Value;
@@ -30,7 +31,7 @@ fn finds(dir: &TempDir, config: &str, subject: &str, level: &str, expected: &str
         finding["check"] == subject
             && finding["level"] == level
             && finding["text"].as_str().unwrap().contains(expected)
-            && (level != "fail" || finding["advice"] != "")
+            && (level == "ok") == (finding["advice"] == "")
     });
     assert!(found, "no {level} {subject} with {expected:?} in {findings:#?}");
     assert_eq!(state.exists(), dir.path().join("made").exists(), "nothing is changed");
@@ -54,7 +55,8 @@ fn gateway_that_runs_well_has_no_failure() {
         let found = findings.iter().find(|finding| finding["check"] == subject);
         found.unwrap_or_else(|| panic!("nothing about {subject}: {stdout}"))
     };
-    for subject in ["configuration", "permissions", "certificate", "state", "connections", "clock"]
+    for subject in
+        ["configuration", "permissions", "certificate", "state", "audit", "connections", "clock"]
     {
         assert_eq!(of(subject)["level"], "ok", "{stdout}");
     }
@@ -116,15 +118,100 @@ fn taken_port_and_open_state_directory_are_found() {
     let config = |port| format!("[gateway]\nport = {port}\nstateDir = {state:?}\n");
     let (code, findings) = doctor(&dir.write("gateway.toml", &config(port)));
     assert_eq!(code, 1);
-    let last = findings.last().unwrap();
-    assert_eq!((&last["check"], &last["level"]), (&"port".into(), &"fail".into()), "{last}");
-    assert!(last["text"].as_str().unwrap().contains("Address already in use"), "{last}");
+    let found = findings.iter().find(|finding| finding["check"] == "port").unwrap();
+    assert_eq!(found["level"], "fail", "{found}");
+    assert!(found["text"].as_str().unwrap().contains("Address already in use"), "{found}");
+    let metrics = format!("[gateway.metrics]\nport = {port}\n");
+    finds(&dir, &metrics, "metrics", "fail", "Address already in use");
 
     dir.write("made", "");
     fs::create_dir(&state).unwrap();
     fs::set_permissions(&state, fs::Permissions::from_mode(0o755)).unwrap();
     finds(&dir, "", "state", "warn", "others may look into");
     assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o755, "only told");
+}
+
+#[test]
+fn who_else_may_change_or_read_the_configuration_is_found() {
+    let dir = TempDir::new();
+    let state = dir.path().join("state");
+    let plain = format!("[gateway]\nport = 0\nstateDir = {state:?}\n");
+    let user = "{ name = \"ann\", token = \"a-long-random-text\", scopes = [\"operator.read\"] }";
+    let secret = format!("{plain}[gateway.auth]\nusers = [{user}]\n");
+    for (text, mode, level, expected) in [
+        (&plain, 0o644, "ok", "nobody else may change"),
+        (&plain, 0o646, "fail", "everyone may write"),
+        (&plain, 0o664, "warn", "may write"),
+        (&secret, 0o640, "ok", "nobody else may change"),
+        (&secret, 0o644, "warn", "holds a secret and everyone may read it"),
+    ] {
+        let file = dir.write("gateway.toml", text);
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let (_, findings) = doctor(&file);
+        let found = findings.iter().find(|finding| finding["check"] == "permissions").unwrap();
+        assert_eq!(found["level"], level, "{mode:o}: {found}");
+        assert!(found["text"].as_str().unwrap().contains(expected), "{mode:o}: {found}");
+        assert_eq!(level == "ok", found["advice"] == "", "{found}");
+    }
+}
+
+#[test]
+fn audit_file_that_could_not_be_written_is_found_and_nothing_is_changed() {
+    let dir = TempDir::new();
+    let config = |file: &Path| format!("[audit]\nenabled = true\nlogFile = {file:?}\n");
+    let file = dir.path().join("audit.log");
+    finds(&dir, &config(&file), "audit", "ok", "takes lines");
+    assert!(!file.exists(), "nothing is changed");
+    let missing = dir.path().join("missing/audit.log");
+    finds(&dir, &config(&missing), "audit", "fail", "No such file or directory");
+    fs::write(&file, "").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    finds(&dir, &config(&file), "audit", "warn", "others may read");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644, "only told");
+    let link = dir.path().join("link");
+    symlink(&file, &link).unwrap();
+    finds(&dir, &config(&link), "audit", "fail", "a symbolic link is not followed");
+}
+
+#[test]
+fn root_is_told_that_the_gateway_may_less() {
+    if !rustix::process::geteuid().is_root() {
+        skip!("root_is_told_that_the_gateway_may_less", "only root gives files away");
+    }
+    let dir = TempDir::new();
+    dir.write("made", "");
+    let state = dir.path().join("state");
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
+    chown(&state, Some(65_534), Some(65_534)).unwrap();
+    finds(&dir, "", "user", "warn", "the gateway as user 65534");
+}
+
+#[test]
+fn secret_that_its_user_may_not_read_fails_the_start_and_every_check() {
+    if !rustix::process::geteuid().is_root() {
+        skip!("secret_that_its_user_may_not_read_fails_the_start_and_every_check", "needs root");
+    }
+    let dir = TempDir::new();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    let program = dir.path().join("openclaw-gateway");
+    fs::copy(env!("CARGO_BIN_EXE_openclaw-gateway"), &program).unwrap();
+    // As somebody leaves it who made it as root and did not think of the service's user.
+    let secret = dir.write("secret", "a-long-random-text");
+    let config = format!("[gateway]\nport = 0\n[gateway.auth]\ntokenFile = {secret:?}\n");
+    let config = dir.write("gateway.toml", &config);
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    for (words, code) in [(&[][..], 2), (&["--check"], 2), (&["doctor"], 1)] {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+        command.args(words).arg("--config").arg(&config).env_clear().env("PATH", "/usr/bin:/bin");
+        let output = command.current_dir(dir.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {output:?}");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let expected = format!("cannot read {}: Permission denied", secret.display());
+        assert!(said.contains(&expected), "{words:?}: {said}");
+    }
 }
 
 #[test]

@@ -5,6 +5,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
+
+use openclaw_gateway::base::limits::END_GRACE;
+use openclaw_gateway::hub::policy::SpawnPolicy;
+use openclaw_gateway::shell::capacity::Machine;
 
 use crate::kit::TempDir;
 
@@ -75,6 +80,20 @@ fn has(program: &str) -> bool {
     std::env::split_paths(&paths).chain(sbin).any(|dir| dir.join(program).is_file())
 }
 
+/// A file that is packaged.
+fn packaged(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(name)).unwrap()
+}
+
+/// The number that follows this on a line of its own.
+#[track_caller]
+fn number(text: &str, before: &str) -> u64 {
+    let found = text.lines().find_map(|line| line.trim().strip_prefix(before));
+    let found = found.unwrap_or_else(|| panic!("no line begins with {before:?}"));
+    let digits = found.trim().trim_end_matches('s');
+    digits.parse().unwrap_or_else(|_| panic!("{before}{found}"))
+}
+
 #[test]
 fn install_puts_exactly_these_files_below_destdir() {
     let dir = TempDir::new();
@@ -102,6 +121,65 @@ fn unit_names_the_binary_where_it_was_installed() {
     let program = start.split(' ').next().unwrap();
     assert!(dir.path().join(program).is_file(), "{program}");
     assert!(!unit.contains("/usr/local"), "a path of another prefix");
+    let config = fs::read_to_string(dir.path().join("etc/openclaw/gateway.toml")).unwrap();
+    assert!(!config.contains("/usr/local"), "a path of another prefix");
+    let example = dir.path().join("usr/share/doc/openclaw-gateway/config.example.toml");
+    assert!(config.contains("/usr/share/doc/openclaw-gateway/config.example.toml"));
+    assert!(example.is_file());
+}
+
+#[test]
+fn service_and_container_have_a_task_and_a_descriptor_for_each_connection() {
+    let children = SpawnPolicy::default().concurrent_max;
+    let usual = Machine {
+        mappings: Some(65_530),
+        threads: None,
+        pids: None,
+        user_processes: None,
+        descriptors: None,
+    };
+    let most = usual.capacity(children);
+    let unit = packaged("systemd/openclaw-gateway.service");
+    let compose = packaged("docker/compose.yaml");
+    for (tasks, descriptors) in [
+        (number(&unit, "TasksMax="), number(&unit, "LimitNOFILE=")),
+        (number(&compose, "pids_limit:"), number(&compose, "nofile:")),
+    ] {
+        let served = Machine { pids: Some(tasks), descriptors: Some(descriptors), ..usual };
+        // What the memory mappings allow is not made less by what we set.
+        assert_eq!(served.capacity(children), most);
+        let too_few = Machine { pids: Some(tasks / 2), ..served };
+        assert!(too_few.capacity(children).connections < most.connections);
+    }
+    let thousands = format!("{},{:03}", most.connections / 1_000, most.connections % 1_000);
+    assert!(unit.contains(&format!("carries {thousands} connections")), "{thousands}");
+
+    // Whoever stops it waits for longer than it takes at most, whatever hangs.
+    for seconds in [number(&unit, "TimeoutStopSec="), number(&compose, "stop_grace_period:")] {
+        assert!(Duration::from_secs(seconds) > END_GRACE, "{seconds}");
+    }
+}
+
+#[test]
+fn unit_has_what_the_gateway_relies_on() {
+    let unit = packaged("systemd/openclaw-gateway.service");
+    for directive in [
+        // It notifies, and is watched; nobody else notifies in its place.
+        "Type=notify",
+        "NotifyAccess=main",
+        "WatchdogSec=60",
+        // TERM is for the gateway, which ends its programs itself.
+        "KillMode=mixed",
+        "Restart=always",
+        "RestartPreventExitStatus=2",
+        "User=openclaw",
+        "StateDirectory=openclaw",
+        "LogsDirectory=openclaw",
+        // Control groups for its programs.
+        "Delegate=yes",
+    ] {
+        assert!(unit.lines().any(|line| line == directive), "{directive}");
+    }
 }
 
 #[test]

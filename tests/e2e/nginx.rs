@@ -4,6 +4,7 @@
 //! packaged file are replaced. nginx takes over a socket that the test has bound, as it does from
 //! its own predecessor in an upgrade, so that no port has to be guessed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -15,6 +16,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use serde_json::Value;
 
 use crate::kit::{
     Answer, Client, Connect, Device, Dial, Gateway, Heard, PATIENCE, TempDir, TestTls, eventually,
@@ -46,14 +48,22 @@ struct Site {
 impl Site {
     #[track_caller]
     fn start(config: &str) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// With these texts of the packaged file replaced, beside those that must be.
+    #[track_caller]
+    fn start_with(config: &str, more: &[(&str, &str)]) -> Self {
         let proxies =
             "[gateway]\ntrustedProxies = [\"127.0.0.1\"]\npublicHosts = [\"127.0.0.1\"]\n";
-        let gateway = Gateway::setup().config(proxies).config(config).start();
         let dir = TempDir::new();
+        let audit = dir.path().join("audit.log");
+        let audit = format!("[audit]\nenabled = true\nlogFile = {audit:?}");
+        let gateway = Gateway::setup().config(proxies).config(&audit).config(config).start();
         let tls = TestTls::new(&dir);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let site = packaged(&[
+        let mut replacements = vec![
             ("server 127.0.0.1:8080;", format!("server {};", gateway.address())),
             ("listen 443 ssl", format!("listen {address} ssl")),
             ("gateway.example.com;", "127.0.0.1;".to_owned()),
@@ -66,7 +76,9 @@ impl Site {
                 tls.key_file.display().to_string(),
             ),
             ("/var/log/nginx/openclaw-gateway.log", dir.path().join("log").display().to_string()),
-        ]);
+        ];
+        replacements.extend(more.iter().map(|(from, to)| (*from, (*to).to_owned())));
+        let site = packaged(&replacements);
         dir.write("site.conf", &site);
         let whole = "pid nginx.pid;\nerror_log stderr notice;\nworker_processes 1;\ndaemon off;\n\
                      events { worker_connections 256; }\nhttp {\n  client_body_temp_path body;\n  \
@@ -98,6 +110,19 @@ impl Site {
 
     fn file(&self, name: &str) -> String {
         fs::read_to_string(self.dir.path().join(name)).unwrap_or_default()
+    }
+
+    /// The addresses in the audit file's lines of this event, once there are some.
+    #[track_caller]
+    fn audited(&self, event: &str) -> BTreeSet<String> {
+        eventually(event, PATIENCE, || {
+            let text = self.file("audit.log");
+            // The last line may be on its way.
+            let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let of_event = lines.filter(|line| line["event"] == event);
+            let peers = of_event.map(|line| line["peer"].as_str().unwrap().to_owned());
+            Some(peers.collect()).filter(|peers: &BTreeSet<_>| !peers.is_empty())
+        })
     }
 
     /// A client at this address, on its way to nginx.
@@ -157,6 +182,10 @@ fn guess_until_locked_out(dial: impl Fn() -> Dial) {
     panic!("not locked out after ten wrong guesses");
 }
 
+fn set<const N: usize>(addresses: [&str; N]) -> BTreeSet<String> {
+    addresses.map(str::to_owned).into()
+}
+
 const THREE_GUESSES: &str = "[gateway.auth.rateLimit]\nmaxAttempts = 3\n";
 
 #[test]
@@ -174,7 +203,9 @@ fn lock_out_hits_the_address_behind_nginx_and_no_other() {
     guess_until_locked_out(|| site.dial("127.0.0.2"));
     let mut neighbour = site.operator("127.0.0.3");
     neighbour.ask("health", serde_json::json!({}));
-    // Diagnostics name the client and not the proxy.
+    // The audit file and the diagnostics name the client and not the proxy.
+    assert_eq!(site.audited("auth.failure"), set(["127.0.0.2"]));
+    assert_eq!(site.audited("auth.success"), set(["127.0.0.3"]));
     eventually("the refusals are reported", PATIENCE * 2, || {
         site.gateway.diagnostics().contains("127.0.0.2").then_some(())
     });
@@ -199,17 +230,26 @@ fn forwarded_address_that_a_client_made_up_is_not_believed() {
         past("127.0.0.6").header("X-Forwarded-For", "127.0.0.7").header("X-Real-IP", "127.0.0.7")
     });
     site.operator("127.0.0.7");
+    assert_eq!(site.audited("auth.failure"), set(["127.0.0.4", "127.0.0.6"]));
+    assert_eq!(site.audited("auth.success"), set(["127.0.0.5", "127.0.0.7"]));
 }
+
+/// Time-outs that a test can wait for.
+const SHORT_TIME_OUTS: &[(&str, &str)] = &[
+    ("proxy_read_timeout 300s", "proxy_read_timeout 2s"),
+    ("proxy_send_timeout 300s", "proxy_send_timeout 2s"),
+];
 
 #[test]
 fn connection_that_is_idle_for_longer_than_the_heartbeat_stays_up() {
     needs_nginx!("connection_that_is_idle_for_longer_than_the_heartbeat_stays_up");
-    let site = Site::start("[gateway.heartbeat]\nintervalSeconds = 1\nmissedMax = 2\n");
+    let heartbeat = "[gateway.heartbeat]\nintervalSeconds = 1\nmissedMax = 2\n";
+    let site = Site::start_with(heartbeat, SHORT_TIME_OUTS);
     let mut client = site.operator("127.0.0.2");
     let deadline = Instant::now() + PATIENCE;
     let mut pings = 0;
-    // More than the two that the gateway bears unanswered.
-    while pings < 4 {
+    // More than the two that the gateway bears unanswered, and twice as long as nginx bears silence.
+    while pings < 5 {
         match client.hear(deadline) {
             Some(Heard::Ping) => pings += 1,
             Some(Heard::Frame(_)) => {}
@@ -217,6 +257,14 @@ fn connection_that_is_idle_for_longer_than_the_heartbeat_stays_up() {
         }
     }
     client.ask("health", serde_json::json!({}));
+}
+
+#[test]
+fn connection_without_a_heartbeat_is_ended_by_the_time_outs_of_nginx() {
+    needs_nginx!("connection_without_a_heartbeat_is_ended_by_the_time_outs_of_nginx");
+    let site = Site::start_with("", SHORT_TIME_OUTS);
+    let mut client = site.operator("127.0.0.2");
+    assert!(matches!(client.ended(), Heard::Gone(_)));
 }
 
 #[test]

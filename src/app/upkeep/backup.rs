@@ -9,6 +9,7 @@ use std::io::{self, BufReader, BufWriter, ErrorKind, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::local::CopyError;
 use super::{Typed, local};
 use crate::app::client::failure::Failure;
 use crate::app::client::options::Surroundings;
@@ -22,7 +23,7 @@ use crate::shell::store::{self, BackupError, Contents};
 pub(in crate::app) fn run(words: Words, _around: &Surroundings) -> Result<(), Failure> {
     let Typed { file, state_dir } = Typed::read(words)?;
     let mut partial = Partial::create(&file).map_err(|e| cannot(&file, &e))?;
-    copy(&state_dir, &mut partial.file)?;
+    copy(&state_dir, &file, &mut partial.file)?;
     let contents = check(&mut partial.file).map_err(|error| cannot(&file, &error))?;
     partial.publish(&file).map_err(|error| cannot(&file, &error))?;
     let (records, bytes) = (contents.records, contents.bytes);
@@ -76,14 +77,18 @@ fn check(file: &mut File) -> Result<Contents, BackupError> {
     store::verify(BufReader::new(file))
 }
 
-/// Writes the backup: the running gateway's, else from the database at rest.
-fn copy(state_dir: &Path, file: &mut File) -> Result<(), Failure> {
+/// Writes the backup, which will be called `name`: the running gateway's, else from the database at
+/// rest.
+fn copy(state_dir: &Path, name: &Path, out: &mut File) -> Result<(), Failure> {
     let refused =
         |why: &dyn std::fmt::Display| Failure::Local(format!("the gateway gives no backup: {why}"));
     match local::get(state_dir, BACKUP_PATH, STORE_SNAPSHOT_WAIT * 2) {
-        Ok(None) => at_rest(state_dir, file).map_err(|error| Failure::Local(error.to_string())),
+        Ok(None) => at_rest(state_dir, out).map_err(|error| cannot(name, &error)),
         Ok(Some(answer)) if answer.status == 200 => {
-            answer.copy(file, BACKUP_STALL_MAX).map_err(|error| refused(&error))
+            answer.copy(out, BACKUP_STALL_MAX).map_err(|error| match error {
+                CopyError::Read(error) => refused(&error),
+                CopyError::Write(error) => cannot(name, &error),
+            })
         }
         Ok(Some(answer)) => Err(refused(&answer.text())),
         Err(error) => Err(refused(&error)),

@@ -20,6 +20,15 @@ pub(super) struct Answer {
     socket: Socket,
 }
 
+/// At which end a copy failed.
+#[derive(Debug)]
+pub(super) enum CopyError {
+    /// The gateway's.
+    Read(io::Error),
+    /// Ours.
+    Write(io::Error),
+}
+
 /// Asks; `None` when no gateway runs there.
 pub(super) fn get(state_dir: &Path, path: &str, patience: Duration) -> io::Result<Option<Answer>> {
     let deadline = clock::instant() + patience;
@@ -51,15 +60,20 @@ impl Answer {
     }
 
     /// Copies the body to its end; each read may take so long.
-    pub(super) fn copy(mut self, out: &mut impl Write, patience: Duration) -> io::Result<()> {
-        out.write_all(&self.body)?;
+    pub(super) fn copy(
+        mut self,
+        out: &mut impl Write,
+        patience: Duration,
+    ) -> Result<(), CopyError> {
+        out.write_all(&self.body).map_err(CopyError::Write)?;
         let mut buffer = vec![0; 64 * 1024];
         loop {
             self.socket.set_deadline(clock::instant() + patience);
-            match self.socket.read(&mut buffer)? {
-                0 => return Ok(()),
-                count => out.write_all(buffer.get(..count).unwrap_or_default())?,
-            }
+            let count = self.socket.read(&mut buffer).map_err(CopyError::Read)?;
+            let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+                return Ok(());
+            };
+            out.write_all(bytes).map_err(CopyError::Write)?;
         }
     }
 }

@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 
 use super::tls::TestTls;
-use super::{Client, Connect, Device, Dial, FsyncShim, PATIENCE, TempDir};
+use super::{Client, Connect, Device, Dial, FsyncShim, HubShim, PATIENCE, TempDir};
 
 /// The shared secret of the gateways that have one.
 pub(crate) const SECRET: &str = "e2e-shared-secret-6f1d0c";
@@ -64,6 +64,12 @@ impl Setup {
 
     /// Puts this disk between the gateway and its kernel.
     pub(crate) fn disk(mut self, shim: &FsyncShim) -> Self {
+        self.environment.extend(shim.environment());
+        self
+    }
+
+    /// Lets this decide when the hub hangs.
+    pub(crate) fn hub(mut self, shim: &HubShim) -> Self {
         self.environment.extend(shim.environment());
         self
     }
@@ -251,6 +257,11 @@ impl Gateway {
     /// Asks the gateway to stop, as Ctrl-C does.
     pub(crate) fn interrupt(&self) {
         self.process.signal(Signal::INT);
+    }
+
+    /// Asks the gateway to read its configuration again, as a service manager does.
+    pub(crate) fn hang_up(&self) {
+        self.process.signal(Signal::HUP);
     }
 
     /// Waits until the process has ended by itself.

@@ -27,11 +27,11 @@ pub(crate) use client::{Client, Heard, entries};
 pub(crate) use connect::{Connect, Refusal};
 pub(crate) use device::Device;
 pub(crate) use dial::Dial;
-pub(crate) use gateway::{Gateway, SECRET, binary};
+pub(crate) use gateway::{Gateway, SECRET, Setup, binary};
 pub(crate) use http::{Answer, exchange};
 pub(crate) use process::Usage;
 pub(crate) use rng::Rng;
-pub(crate) use shim::FsyncShim;
+pub(crate) use shim::{FsyncShim, HubShim};
 pub(crate) use temp_dir::TempDir;
 pub(crate) use tls::TestTls;
 

@@ -7,52 +7,117 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::process::geteuid;
+
 use super::Finding;
 use crate::app::check::{load_tls, read_public};
-use crate::app::config::{Config, TlsConfig};
+use crate::app::config::{AuditConfig, Config, TlsConfig};
 use crate::base::limits::CERTIFICATE_WARN;
 use crate::base::time::utc;
+use crate::shell::audit;
 use crate::shell::state_dir;
 use crate::shell::tls::{chain_from_pem, is_for, validity};
 
+/// Root may read and write what the gateway's user may not, so what is good for root says little.
+pub(super) fn user(state_dir: &Path) -> Option<Finding> {
+    let owner = fs::metadata(state_dir).ok()?.uid();
+    (geteuid().is_root() && owner != 0).then(|| {
+        Finding::warn(
+            "user",
+            format!("this runs as root, the gateway as user {owner}, who may read and write less"),
+            format!("run it as that user: sudo -u '#{owner}' openclaw-gateway doctor"),
+        )
+    })
+}
+
 /// Who else may write the file decides what the gateway does.
-pub(super) fn configuration(file: &Path) -> Finding {
+pub(super) fn configuration(file: &Path, state_dir: &Path) -> Finding {
     const SUBJECT: &str = "permissions";
     let shown = file.display();
-    match fs::metadata(file) {
-        Err(error) => Finding::fail(SUBJECT, format!("cannot look at {shown}: {error}"), ""),
-        Ok(found) if found.mode() & 0o002 != 0 => Finding::fail(
-            SUBJECT,
-            format!("everyone may write {shown}"),
-            format!("chmod o-w {shown}"),
-        ),
-        Ok(found) if found.mode() & 0o004 != 0 && holds_secrets(file) => Finding::warn(
+    let found = match fs::metadata(file) {
+        Ok(found) => found,
+        Err(error) => {
+            let advice = "let the gateway's user into the directories above it";
+            return Finding::fail(SUBJECT, format!("cannot look at {shown}: {error}"), advice);
+        }
+    };
+    let (mode, owner) = (found.mode(), found.uid());
+    let gateway = fs::metadata(state_dir).map(|directory| directory.uid());
+    let is_ours = [Some(0), Some(geteuid().as_raw()), gateway.ok()].contains(&Some(owner));
+    if mode & 0o002 != 0 {
+        let text = format!("everyone may write {shown}");
+        return Finding::fail(SUBJECT, text, format!("chmod o-w {shown}"));
+    }
+    if mode & 0o020 != 0 {
+        let text = format!("the group {} may write {shown}", found.gid());
+        return Finding::warn(SUBJECT, text, format!("chmod g-w {shown}"));
+    }
+    if !is_ours {
+        let text = format!("{shown} belongs to user {owner}, who may change it");
+        return Finding::warn(SUBJECT, text, format!("chown root {shown}"));
+    }
+    if mode & 0o004 != 0 && holds_secrets(file) {
+        return Finding::warn(
             SUBJECT,
             format!("{shown} holds a secret and everyone may read it"),
             format!("chmod o-r {shown}, or move the secret to a file and name it with tokenFile"),
-        ),
-        Ok(_) => Finding::ok(SUBJECT, format!("nobody else may change {shown}")),
+        );
     }
+    Finding::ok(SUBJECT, format!("nobody else may change {shown}"))
 }
 
 /// Whether a secret stands in the configuration itself.
 fn holds_secrets(file: &Path) -> bool {
     let text = fs::read_to_string(file).unwrap_or_default();
-    let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
-    text.lines().any(|line| matches!(key(line).as_str(), "token" | "password"))
+    toml::from_str(&text).is_ok_and(|table| holds_secret(&toml::Value::Table(table)))
+}
+
+fn holds_secret(value: &toml::Value) -> bool {
+    match value {
+        toml::Value::Table(table) => table.iter().any(|(key, value)| {
+            (value.is_str() && matches!(key.as_str(), "token" | "password")) || holds_secret(value)
+        }),
+        toml::Value::Array(values) => values.iter().any(holds_secret),
+        _ => false,
+    }
+}
+
+/// The audit file as the start would open it, unless that would change it.
+pub(super) fn audit(config: &AuditConfig) -> Finding {
+    const SUBJECT: &str = "audit";
+    let Some(setup) = config.setup() else {
+        return Finding::ok(SUBJECT, "no file is needed: audit is off");
+    };
+    let file = setup.file.as_path();
+    let shown = file.display();
+    // A start makes a file of its own private; this only looks.
+    let is_open = |found: fs::Metadata| {
+        found.is_file() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 != 0
+    };
+    if fs::symlink_metadata(file).is_ok_and(is_open) {
+        let text = format!("others may read {shown}");
+        return Finding::warn(SUBJECT, text, format!("chmod 0600 {shown}"));
+    }
+    match audit::usable(file) {
+        Ok(()) => Finding::ok(SUBJECT, format!("{shown} takes lines")),
+        Err(error) => Finding::fail(
+            SUBJECT,
+            format!("cannot write to audit.logFile, {shown}: {error}"),
+            "name a plain file of the gateway's user, in a directory that this user may write to \
+             and not everybody: install -d -m 0750 -o USER DIR",
+        ),
+    }
 }
 
 /// Certificate and key as the start would load them; then dates and names.
 pub(super) fn certificates(config: &Config, now_ms: u64) -> Vec<Finding> {
     const SUBJECT: &str = "certificate";
+    const PAIR: &str = "gateway.tls.certFile and keyFile must be a pair, both PEM";
     let TlsConfig::On { cert_file, .. } = &config.tls else {
         return vec![Finding::ok(SUBJECT, "none is needed: gateway.tls is off")];
     };
     if let Err(errors) = load_tls(&config.tls) {
-        let each = errors.0.iter().map(|error| {
-            let advice = "gateway.tls.certFile and keyFile must be a pair, both PEM";
-            Finding::fail(SUBJECT, error.to_string(), advice)
-        });
+        let each = errors.0.iter().map(|error| Finding::fail(SUBJECT, error.to_string(), PAIR));
         return each.collect();
     }
     let file = cert_file.value.as_path();
@@ -60,7 +125,7 @@ pub(super) fn certificates(config: &Config, now_ms: u64) -> Vec<Finding> {
         .and_then(|pem| chain_from_pem(file, &pem).map_err(|error| error.to_string()));
     let chain = match chain {
         Ok(chain) => chain,
-        Err(problem) => return vec![Finding::fail(SUBJECT, problem, "")],
+        Err(problem) => return vec![Finding::fail(SUBJECT, problem, PAIR)],
     };
     let mut findings: Vec<_> = chain
         .iter()
@@ -91,7 +156,8 @@ pub(super) fn certificates(config: &Config, now_ms: u64) -> Vec<Finding> {
 fn dates(which: &str, validity: Option<(u64, u64)>, now: u64) -> Finding {
     const SUBJECT: &str = "certificate";
     let Some((from, until)) = validity else {
-        return Finding::warn(SUBJECT, format!("{which}: cannot read its dates"), "");
+        let advice = "see what `openssl x509 -noout -dates` says of it, or have it issued anew";
+        return Finding::warn(SUBJECT, format!("{which}: cannot read its dates"), advice);
     };
     let day = |seconds: u64| {
         let date = utc(seconds.saturating_mul(1_000));
@@ -116,10 +182,11 @@ fn dates(which: &str, validity: Option<(u64, u64)>, now: u64) -> Finding {
 /// The state directory and what is in it.
 pub(super) fn state(path: &Path, now_ms: u64) -> Vec<Finding> {
     const SUBJECT: &str = "state";
+    const OWNER: &str =
+        "run this as the gateway's user, or let that user own it: chown -R USER DIR";
     let shown = path.display();
     if let Err(error) = state_dir::check(path) {
-        let advice = "run this as the gateway's user, or let that user own it: chown -R USER DIR";
-        return vec![Finding::fail(SUBJECT, super::super::with_cause(&error), advice)];
+        return vec![Finding::fail(SUBJECT, super::super::with_cause(&error), OWNER)];
     }
     let Ok(directory) = fs::metadata(path) else {
         return vec![Finding::ok(SUBJECT, format!("{shown} will be made by the first start"))];
@@ -127,7 +194,7 @@ pub(super) fn state(path: &Path, now_ms: u64) -> Vec<Finding> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) => {
-            return vec![Finding::fail(SUBJECT, format!("cannot read {shown}: {error}"), "")];
+            return vec![Finding::fail(SUBJECT, format!("cannot read {shown}: {error}"), OWNER)];
         }
     };
     let mut findings = Vec::new();

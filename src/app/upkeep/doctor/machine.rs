@@ -35,7 +35,8 @@ pub(super) fn disk(state_dir: &Path) -> Finding {
     let found = match rustix::fs::statvfs(existing) {
         Ok(found) => found,
         Err(error) => {
-            return Finding::warn(SUBJECT, format!("cannot ask for its space: {error}"), "");
+            let text = format!("cannot ask for the space at {}: {error}", existing.display());
+            return Finding::warn(SUBJECT, text, "see with df whether its file system is there");
         }
     };
     // Some file systems have no fixed number of files.

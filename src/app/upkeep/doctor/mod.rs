@@ -37,7 +37,7 @@ struct Finding {
     subject: &'static str,
     /// What was found.
     text: String,
-    /// What to do about it; empty where nothing is.
+    /// What to do about it; empty if it is good.
     advice: String,
 }
 
@@ -112,15 +112,18 @@ fn examine(args: &Args, environment: &Environment) -> Vec<Finding> {
     };
     let mut findings = vec![Finding::ok("configuration", "every setting makes sense")];
     let warnings = config.warnings().into_iter();
-    findings.extend(warnings.map(|warning| Finding::warn("configuration", warning, "")));
+    let advice = "change it unless it is meant; config.example.toml explains the key";
+    findings.extend(warnings.map(|warning| Finding::warn("configuration", warning, advice)));
     let file = args.config.as_ref().or(environment.config.as_ref());
-    findings.extend(file.map(|file| files::configuration(file)));
+    findings.extend(file.map(|file| files::configuration(file, &config.state_dir)));
     findings.extend(files::certificates(&config, now_ms));
     findings.extend(files::state(&config.state_dir, now_ms));
+    // For root the audit file of another user would be a stranger's.
+    findings.push(files::user(&config.state_dir).unwrap_or_else(|| files::audit(&config.audit)));
     findings.push(machine::connections(&config));
     findings.push(machine::disk(&config.state_dir));
     findings.push(machine::clock(now_ms));
-    findings.push(port::port(&config));
+    findings.extend(port::ports(&config));
     findings
 }
 
