@@ -262,8 +262,8 @@ fn a_cancel_at_any_moment_ends_it_once() {
         after 0
         0s Child(resolve sp-1 p)
         0s Respond(conn-1, r1, spawned r1 sp-1 cancelled)
-        0s Broadcast(spawn_result r1 sp-1 cancelled)
         0s Respond(conn-1, r2, cancelling r1 sp-1 cancelled)
+        0s Broadcast(spawn_result r1 sp-1 cancelled)
         after 1
         0s Child(resolve sp-1 p)
         0s Child(launch sp-1 [])
