@@ -47,7 +47,7 @@ impl Hub {
                 }
                 Waiter::Cron(waiter) => self.cron_stored(now, *waiter, effects),
                 Waiter::SpawnQueued(id) => self.spawn_queued(&id, effects),
-                Waiter::SpawnHeld(id) => self.spawn_held(&id, effects),
+                Waiter::SpawnHeld(id) => self.spawn_held(now, &id, effects),
                 Waiter::SpawnEnd(shown) => {
                     effects.push(Effect::Broadcast(Event::SpawnResult(shown)));
                 }

@@ -40,6 +40,9 @@ pub const SPAWN_LEFTOVER_GRACE_DEFAULT: Duration = Duration::from_secs(2);
 /// Nothing of a program runs any more: how long its output may still come. Who holds its pipe then
 /// is out of reach.
 pub const SPAWN_OUTPUT_GRACE: Duration = Duration::from_secs(5);
+/// From the word to go until the program runs: milliseconds, but for a directory or a program on a
+/// disk, or a user in a directory service, that does not answer.
+pub const SPAWN_START_WAIT_MAX: Duration = Duration::from_secs(60);
 /// While the gateway stops, TERM is followed by KILL after this long at the latest.
 pub const STOP_CHILD_GRACE: Duration = Duration::from_secs(3);
 /// Output of one program that is taken, by default: some 10,000 lines a second.

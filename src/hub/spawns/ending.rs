@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use super::ended::SpawnEnded;
 use super::{Asker, Ending, Leftovers, Phase};
 use crate::base::ids::{SessionKey, SpawnId};
-use crate::base::limits::{SPAWN_ERROR_BYTES_MAX, SPAWN_OUTPUT_GRACE, STOP_CHILD_GRACE};
+use crate::base::limits::{
+    SPAWN_ERROR_BYTES_MAX, SPAWN_OUTPUT_GRACE, SPAWN_START_WAIT_MAX, STOP_CHILD_GRACE,
+};
 use crate::base::time::Moment;
 use crate::hub::Hub;
 use crate::hub::audit::{AuditKind, audit, spawn_members, text as member};
@@ -98,7 +100,15 @@ impl Hub {
                     let order = ChildOrder::Signal { spawn: id, signal: Signal::Kill };
                     effects.push(Effect::Child(Box::new(order)));
                 }
-                (Phase::Going | Phase::Running, None) => {
+                (Phase::Going, None) => {
+                    let why = format!(
+                        "did not start within {} s: what it needs is on a disk that does not answer",
+                        SPAWN_START_WAIT_MAX.as_secs()
+                    );
+                    let status = SpawnStatus::Failed;
+                    self.begin_ending(now, &id, status, Some(why), Duration::ZERO, effects);
+                }
+                (Phase::Running, None) => {
                     let why = format!("ran longer than {} s", spawn.timeout.as_secs_f64());
                     let grace = self.policy.spawn.grace;
                     self.begin_ending(now, &id, SpawnStatus::Timeout, Some(why), grace, effects);
