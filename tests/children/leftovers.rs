@@ -82,11 +82,15 @@ impl OwnControlGroup {
         fs::write(group.0.join("cgroup.procs"), "0").ok()?;
         Some(group)
     }
+
+    fn root(&self) -> &Path {
+        self.0.parent().unwrap()
+    }
 }
 
 impl Drop for OwnControlGroup {
     fn drop(&mut self) {
-        drop(fs::write(self.0.parent().unwrap().join("cgroup.procs"), "0"));
+        drop(fs::write(self.root().join("cgroup.procs"), "0"));
         drop(fs::remove_dir(&self.0));
     }
 }
@@ -95,7 +99,10 @@ impl Drop for OwnControlGroup {
 fn a_control_group_holds_what_leaves_everything_else() {
     let _turn = turn();
     let Some(own) = OwnControlGroup::new() else {
-        return eprintln!("skipped: no control group of version 2 can be made here");
+        skip!(
+            "a_control_group_holds_what_leaves_everything_else",
+            "no control group of version 2 can be made"
+        );
     };
     let mut world = World::within_turn(|setup| ChildrenSetup { control_groups: true, ..setup });
     // So that there is always a child that could have started what is adopted.
@@ -103,6 +110,15 @@ fn a_control_group_holds_what_leaves_everything_else() {
     let script = "(setsid env -i sh -c \"echo \\$\\$ > '$FILE'; exec sleep 1000\" &);";
     let (pid, story) = left_by(&mut world, script);
     assert!(story.leftovers, "found by its control group");
+    assert!(!runs(pid));
+    // As container engines do.
+    let script = format!(
+        "(setsid env -i sh -c \"g={}\\$(sed -n s/^0:://p /proc/self/cgroup)/below/deeper; \
+         mkdir -p \\$g; echo \\$\\$ > \\$g/cgroup.procs; echo \\$\\$ > '$FILE'; exec sleep 1000\" &);",
+        own.root().display()
+    );
+    let (pid, story) = left_by(&mut world, &script);
+    assert!(story.leftovers, "found below its control group");
     assert!(!runs(pid));
     world.signal(&bystander, Signal::Kill);
     assert_eq!(world.rest(&bystander).exit, Some(Exit::Signal(9)));
@@ -176,7 +192,7 @@ fn a_child_that_left_its_own_group_is_signalled_all_the_same() {
                   os.setpgid(child, child)\nos.setpgid(0, child)\n\
                   print('moved', os.getpgid(0) != os.getpid(), flush=True)\ntime.sleep(1000)";
     if !Path::new("/usr/bin/python3").exists() {
-        return eprintln!("skipped: no python3");
+        skip!("a_child_that_left_its_own_group_is_signalled_all_the_same", "needs python3");
     }
     let (spawn, _) = world.run(crate::kit::launch("/usr/bin/python3", &["-c", script]));
     world.hear(|news| match news {

@@ -95,6 +95,9 @@ pub const SEARCH_WAIT_MAX: Duration = Duration::from_secs(15);
 /// How often what is left of a child is searched and killed. Each round ends the parents of what the
 /// next one finds; what starts faster than that has outrun its control group, too.
 pub const LEFTOVER_ROUNDS_MAX: u32 = 20;
+/// Control groups of one child that are looked at: its own, and those that it made below. Containers
+/// make some ten each, and a thousand are looked through within milliseconds.
+pub const CONTROL_GROUPS_MAX: usize = 1_000;
 /// How long one round waits for what it killed, which is gone within milliseconds.
 pub const LEFTOVER_ROUND_WAIT: Duration = Duration::from_millis(500);
 /// From the end of the hub until children that cannot be killed are left behind.
