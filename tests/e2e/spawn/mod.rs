@@ -1,8 +1,10 @@
 //! Real programs that the gateway starts: what each that misbehaves comes to, and that none outlives
-//! a gateway that stops. Many at once and floods are in `load`, gateways that are killed in `crash`.
+//! a gateway that stops. Many at once and floods are in `load`, gateways that are killed in
+//! `crash`, and programs of other users in `users`.
 
 mod crash;
 mod load;
+mod users;
 
 use std::fs;
 
@@ -228,31 +230,6 @@ fn a_program_gets_its_stdin_directory_environment_and_credential() {
 }
 
 #[test]
-fn a_program_runs_as_another_user_where_that_is_configured() {
-    let is_root = rustix::process::geteuid().is_root();
-    let passwd = fs::read_to_string("/etc/passwd").unwrap();
-    if !is_root || !passwd.contains("\nnobody:") {
-        skip!("a_program_runs_as_another_user", "needs root and a user `nobody`");
-    }
-    let gateway = Gateway::setup().config(&format!("{SPAWN}runAs = \"nobody\"\n")).start();
-    let mut operator = gateway.operator();
-    let script = "id -un; echo $USER; grep -E '^Cap(Inh|Prm|Eff|Amb)' /proc/self/status | cut -f2; \
-                  grep Groups /proc/self/status; exec sleep 1000";
-    let mut params = sh(script);
-    params["cwd"] = json!("/");
-    let spawn = start(&mut operator, params);
-    let logs = eventually("it has said everything", PATIENCE, || {
-        let logs = logs_of(&mut operator, &spawn);
-        (logs.len() == 7).then_some(logs)
-    });
-    assert_eq!(logs[..2], ["nobody", "nobody"]);
-    assert!(logs[2..6].iter().all(|set| set == "0000000000000000"), "{logs:?}");
-    assert!(!logs[6].split_whitespace().any(|group| group == "0"), "{logs:?}");
-    cancel(&mut operator, &spawn, 5_000);
-    assert_eq!(end_of(&mut operator, &spawn)["result"]["signal"], "SIGTERM");
-}
-
-#[test]
 fn a_stop_ends_every_program_and_records_it() {
     let mut rng = Rng::announced();
     let (variable, value) = mark(&mut rng);
@@ -298,43 +275,4 @@ fn a_second_signal_leaves_no_program_behind() {
     eventually("the program has ended", PATIENCE, || {
         processes_with(&variable).is_empty().then_some(())
     });
-}
-
-#[test]
-fn a_program_of_the_same_user_cannot_read_the_gateways_memory_or_environment() {
-    // Root reads everything, so a gateway of root cannot show it; its own flag can: what belongs to
-    // a process that is not dumpable belongs to root, whoever runs it.
-    if rustix::process::geteuid().is_root() {
-        return another_user_is_kept_out_of_its_own_gateway();
-    }
-    let gateway = gateway();
-    let mut operator = gateway.operator();
-    let spawn = start(&mut operator, sh("cat /proc/$PPID/environ /proc/$PPID/mem > /dev/null"));
-    assert_eq!(end_of(&mut operator, &spawn)["status"], "failed");
-    let logs = logs_of(&mut operator, &spawn);
-    assert!(logs.iter().all(|line| line.contains("Permission denied")), "{logs:?}");
-}
-
-/// The same for root: `nobody` starts a gateway, and `nobody` may not read it, as it may any other
-/// program of its own.
-fn another_user_is_kept_out_of_its_own_gateway() {
-    const SCRIPT: &str = r#"
-        cd "$0" && ./gateway --state-dir state --port 0 --metrics-port 0 > out 2>&1 & gateway=$!
-        sleep 600 & other=$!
-        trap 'kill $gateway $other' EXIT
-        cd "$0"
-        until grep -q '"event":"listening"' out; do
-            kill -0 $gateway || { cat out; exit 3; }
-        done
-        cat /proc/$other/environ > /dev/null || exit 4
-        cat /proc/$gateway/environ > /dev/null 2>> denied && exit 5
-        grep -q 'Permission denied' denied
-    "#;
-    let dir = TempDir::new();
-    fs::copy(env!("CARGO_BIN_EXE_openclaw-gateway"), dir.path().join("gateway")).unwrap();
-    std::os::unix::fs::chown(dir.path(), Some(65_534), Some(65_534)).unwrap();
-    let mut nobody = std::process::Command::new("setpriv");
-    nobody.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c", SCRIPT]);
-    let output = nobody.arg(dir.path()).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
 }
