@@ -7,6 +7,7 @@ use std::process::Command;
 
 use std::path::{Path, PathBuf};
 
+use openclaw_gateway::base::ids::SpawnId;
 use openclaw_gateway::hub::child::{ChildMarks, ChildNews, ChildOrder, Exit, Signal};
 use openclaw_gateway::shell::children::ChildrenSetup;
 
@@ -276,4 +277,38 @@ fn children_of_an_earlier_gateway_are_found_by_their_marks_and_ended() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+}
+
+/// Processes that are ended and reaped with this.
+struct Sleepers(Vec<std::process::Child>);
+
+impl Drop for Sleepers {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            drop(child.kill().and_then(|()| child.wait()));
+        }
+    }
+}
+
+#[test]
+fn a_thousand_children_of_an_earlier_gateway_are_ended_before_that_is_given_up() {
+    let mut world = World::new();
+    let mut left = Sleepers(Vec::new());
+    let start = |spawn: &SpawnId| {
+        let mut command = Command::new("/bin/sleep");
+        command.arg("1000").process_group(0).env("OPENCLAW_SPAWN_ID", spawn.as_str());
+        command.spawn().unwrap()
+    };
+    let spawns: Vec<_> = (0..1_000).map(|_| new_spawn()).collect();
+    left.0.extend(spawns.iter().map(start));
+    let wanted = spawns.iter().map(|spawn| (spawn.clone(), None)).collect();
+    world.order(ChildOrder::EndEarlier(wanted));
+    for spawn in &spawns {
+        let was_running = world.hear(|news| match news {
+            ChildNews::EarlierEnded { spawn: of, was_running } if of == spawn => Some(*was_running),
+            _ => None,
+        });
+        assert!(was_running, "{spawn} was found");
+    }
+    assert_eq!(left.0.iter().filter(|child| runs(child.id())).count(), 0);
 }
