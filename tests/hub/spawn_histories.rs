@@ -162,7 +162,7 @@ impl World {
                     steps.push(Step::RestartUnheard);
                 }
             }
-            if self.sim.store == StoreMode::Prompt && !self.stopping {
+            if !self.stopping {
                 steps.push(Step::Stop);
             }
         }
