@@ -15,6 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use openclaw_gateway::base::close_reason::CloseReason;
+use openclaw_gateway::base::limits::END_GRACE;
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -185,4 +186,20 @@ fn files_that_the_documents_name_exist() {
         missing.extend(absent.map(|name| format!("{document}: {name}")));
     }
     assert_eq!(missing, Vec::<String>::new());
+}
+
+/// A service manager that signals the programs beside the gateway, leaves what escapes it, or does
+/// not wait for it, undoes what the gateway promises about its programs at its end.
+#[test]
+fn systemd_leaves_the_end_of_programs_to_the_gateway_and_waits_for_it() {
+    for document in ["packaging/systemd/openclaw-gateway.service", "docs/children.md"] {
+        let text = read(document);
+        let value =
+            |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        assert_eq!(value("KillMode"), Some("mixed"), "{document}");
+        assert_eq!(value("Delegate"), Some("yes"), "{document}");
+        let patience = value("TimeoutStopSec").and_then(|seconds| seconds.parse().ok());
+        let patience = patience.map(Duration::from_secs);
+        assert!(patience > Some(END_GRACE), "{document}: {patience:?} for {END_GRACE:?}");
+    }
 }

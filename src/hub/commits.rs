@@ -33,6 +33,7 @@ use crate::protocol::cron::{CronJob, CronRun};
 use crate::protocol::log_entry::LogRecord;
 use crate::protocol::reply::Reply;
 use crate::protocol::session::Session;
+use crate::protocol::spawn::SpawnShown;
 
 /// What a change costs beside its text.
 const CHANGE_OVERHEAD_BYTES: usize = 128;
@@ -64,6 +65,8 @@ pub(super) enum Waiter {
     SpawnQueued(SpawnId),
     /// A launcher that waits for the word to go.
     SpawnHeld(SpawnId),
+    /// A spawn that has ended: the operators are told.
+    SpawnEnd(Arc<SpawnShown>),
 }
 
 /// Changes that become durable together.

@@ -15,6 +15,7 @@ use crate::hub::commits::{Batch, Waiter};
 use crate::hub::effect::{Diagnostic, DiagnosticValue, Effect};
 use crate::hub::records::{Change, DeviceState};
 use crate::hub::{Hub, refusals};
+use crate::protocol::event::Event;
 use crate::protocol::refusal::Refusal;
 
 impl Hub {
@@ -46,7 +47,10 @@ impl Hub {
                 }
                 Waiter::Cron(waiter) => self.cron_stored(now, *waiter, effects),
                 Waiter::SpawnQueued(id) => self.spawn_queued(&id, effects),
-                Waiter::SpawnHeld(id) => self.spawn_held(&id, effects),
+                Waiter::SpawnHeld(id) => self.spawn_held(now, &id, effects),
+                Waiter::SpawnEnd(shown) => {
+                    effects.push(Effect::Broadcast(Event::SpawnResult(shown)));
+                }
                 Waiter::Admission(admission) if self.is_unstored(&admission) => {
                     // Its device changed once more while its commit ran.
                     self.commits.wait(Waiter::Admission(admission));
@@ -115,6 +119,9 @@ impl Hub {
                 Waiter::Run(id) => self.run_not_stored(now, &id, effects),
                 // What has happened stays true; it is written later.
                 Waiter::RunEnd(id) => self.run_told(&id, effects),
+                Waiter::SpawnEnd(shown) => {
+                    effects.push(Effect::Broadcast(Event::SpawnResult(shown)));
+                }
             }
         }
         for waiter in crons.into_iter().rev() {

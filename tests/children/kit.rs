@@ -1,5 +1,9 @@
 //! Plays the hub: gives orders, hears news, and looks at the processes behind them.
 
+#[macro_use]
+#[path = "../e2e/kit/skip.rs"]
+mod skip;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +20,8 @@ use openclaw_gateway::hub::child::{
 use openclaw_gateway::protocol::log_entry::Level;
 use openclaw_gateway::protocol::output_line::{OutputContent, OutputStream};
 use openclaw_gateway::shell::children::{Children, ChildrenSetup, ChildrenThread, Unheard, start};
+
+pub(crate) use self::skip::note_skipped;
 
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

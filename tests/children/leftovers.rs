@@ -7,6 +7,7 @@ use std::process::Command;
 
 use std::path::{Path, PathBuf};
 
+use openclaw_gateway::base::ids::SpawnId;
 use openclaw_gateway::hub::child::{ChildMarks, ChildNews, ChildOrder, Exit, Signal};
 use openclaw_gateway::shell::children::ChildrenSetup;
 
@@ -82,11 +83,15 @@ impl OwnControlGroup {
         fs::write(group.0.join("cgroup.procs"), "0").ok()?;
         Some(group)
     }
+
+    fn root(&self) -> &Path {
+        self.0.parent().unwrap()
+    }
 }
 
 impl Drop for OwnControlGroup {
     fn drop(&mut self) {
-        drop(fs::write(self.0.parent().unwrap().join("cgroup.procs"), "0"));
+        drop(fs::write(self.root().join("cgroup.procs"), "0"));
         drop(fs::remove_dir(&self.0));
     }
 }
@@ -95,7 +100,10 @@ impl Drop for OwnControlGroup {
 fn a_control_group_holds_what_leaves_everything_else() {
     let _turn = turn();
     let Some(own) = OwnControlGroup::new() else {
-        return eprintln!("skipped: no control group of version 2 can be made here");
+        skip!(
+            "a_control_group_holds_what_leaves_everything_else",
+            "no control group of version 2 can be made"
+        );
     };
     let mut world = World::within_turn(|setup| ChildrenSetup { control_groups: true, ..setup });
     // So that there is always a child that could have started what is adopted.
@@ -103,6 +111,15 @@ fn a_control_group_holds_what_leaves_everything_else() {
     let script = "(setsid env -i sh -c \"echo \\$\\$ > '$FILE'; exec sleep 1000\" &);";
     let (pid, story) = left_by(&mut world, script);
     assert!(story.leftovers, "found by its control group");
+    assert!(!runs(pid));
+    // As container engines do.
+    let script = format!(
+        "(setsid env -i sh -c \"g={}\\$(sed -n s/^0:://p /proc/self/cgroup)/below/deeper; \
+         mkdir -p \\$g; echo \\$\\$ > \\$g/cgroup.procs; echo \\$\\$ > '$FILE'; exec sleep 1000\" &);",
+        own.root().display()
+    );
+    let (pid, story) = left_by(&mut world, &script);
+    assert!(story.leftovers, "found below its control group");
     assert!(!runs(pid));
     world.signal(&bystander, Signal::Kill);
     assert_eq!(world.rest(&bystander).exit, Some(Exit::Signal(9)));
@@ -147,9 +164,12 @@ fn a_signal_reaches_those_who_left_the_group() {
     let (spawn, _) = world.run(order);
     let pid = number_in(&file);
     world.signal(&spawn, Signal::Terminate);
-    let story = world.rest(&spawn);
-    assert_eq!(story.exit, Some(Exit::Signal(15)));
-    assert_eq!(story.stdout, ["told"]);
+    // Before what is left is killed.
+    world.hear(|news| match news {
+        ChildNews::Output { lines, .. } => format!("{lines:?}").contains("told").then_some(()),
+        _ => None,
+    });
+    assert_eq!(world.rest(&spawn).exit, Some(Exit::Signal(15)));
     assert!(!runs(pid));
 }
 
@@ -176,7 +196,7 @@ fn a_child_that_left_its_own_group_is_signalled_all_the_same() {
                   os.setpgid(child, child)\nos.setpgid(0, child)\n\
                   print('moved', os.getpgid(0) != os.getpid(), flush=True)\ntime.sleep(1000)";
     if !Path::new("/usr/bin/python3").exists() {
-        return eprintln!("skipped: no python3");
+        skip!("a_child_that_left_its_own_group_is_signalled_all_the_same", "needs python3");
     }
     let (spawn, _) = world.run(crate::kit::launch("/usr/bin/python3", &["-c", script]));
     world.hear(|news| match news {
@@ -260,4 +280,38 @@ fn children_of_an_earlier_gateway_are_found_by_their_marks_and_ended() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+}
+
+/// Processes that are ended and reaped with this.
+struct Sleepers(Vec<std::process::Child>);
+
+impl Drop for Sleepers {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            drop(child.kill().and_then(|()| child.wait()));
+        }
+    }
+}
+
+#[test]
+fn a_thousand_children_of_an_earlier_gateway_are_ended_before_that_is_given_up() {
+    let mut world = World::new();
+    let mut left = Sleepers(Vec::new());
+    let start = |spawn: &SpawnId| {
+        let mut command = Command::new("/bin/sleep");
+        command.arg("1000").process_group(0).env("OPENCLAW_SPAWN_ID", spawn.as_str());
+        command.spawn().unwrap()
+    };
+    let spawns: Vec<_> = (0..1_000).map(|_| new_spawn()).collect();
+    left.0.extend(spawns.iter().map(start));
+    let wanted = spawns.iter().map(|spawn| (spawn.clone(), None)).collect();
+    world.order(ChildOrder::EndEarlier(wanted));
+    for spawn in &spawns {
+        let was_running = world.hear(|news| match news {
+            ChildNews::EarlierEnded { spawn: of, was_running } if of == spawn => Some(*was_running),
+            _ => None,
+        });
+        assert!(was_running, "{spawn} was found");
+    }
+    assert_eq!(left.0.iter().filter(|child| runs(child.id())).count(), 0);
 }

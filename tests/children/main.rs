@@ -12,8 +12,10 @@
     reason = "a test may panic, print why, and read the clock"
 )]
 
-mod ending;
+#[macro_use]
 mod kit;
+
+mod ending;
 mod leftovers;
 mod output;
 mod start;

@@ -226,6 +226,29 @@ fn what_cannot_start_has_failed_and_the_answer_says_why() {
     );
 }
 
+#[test]
+fn what_was_told_to_go_and_does_not_start_is_given_up() {
+    check(
+        |sim| {
+            sim.shell.held = true;
+            sim.spawn(1, ask("p"));
+            let id = sim.id(1);
+            sim.news(resolved(&id)).news(held(&id, 7)).run_secs(100);
+            let exit = Exit::Signal(9);
+            sim.news(ChildNews::Exited { spawn: id, exit, leftovers: false });
+        },
+        expect![[r#"
+            0s Child(resolve sp-1 p)
+            0s Child(launch sp-1 [])
+            0s Child(go sp-1)
+            60s Child(signal sp-1 Terminate)
+            60s Child(signal sp-1 Kill)
+            100s Respond(conn-1, r1, spawned r1 sp-1 failed "did not start within 60 s: what it needs is on a disk that does not answer")
+            100s Broadcast(spawn_result r1 sp-1 failed "did not start within 60 s: what it needs is on a disk that does not answer")
+        "#]],
+    );
+}
+
 /// Cancels a spawn after each of these news, and lets it end.
 fn cancelled_after(steps: usize) -> String {
     let mut sim = Sim::with(|policy| policy.spawn.allowed_commands = vec!["p".to_owned()]);
@@ -262,8 +285,8 @@ fn a_cancel_at_any_moment_ends_it_once() {
         after 0
         0s Child(resolve sp-1 p)
         0s Respond(conn-1, r1, spawned r1 sp-1 cancelled)
-        0s Broadcast(spawn_result r1 sp-1 cancelled)
         0s Respond(conn-1, r2, cancelling r1 sp-1 cancelled)
+        0s Broadcast(spawn_result r1 sp-1 cancelled)
         after 1
         0s Child(resolve sp-1 p)
         0s Child(launch sp-1 [])

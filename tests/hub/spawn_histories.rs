@@ -31,7 +31,10 @@ enum Step {
     Stored,
     StoreFails,
     StoreRecovers,
+    /// The gateway is killed and started again.
     Restart,
+    /// The same, after the commit in flight has reached the disk and before anybody hears of it.
+    RestartUnheard,
     Stop,
 }
 
@@ -59,6 +62,8 @@ struct World {
     /// Requests that started spawns, and how often each was answered.
     answers: BTreeMap<String, usize>,
     earlier: BTreeSet<SpawnId>,
+    /// Those whose end was told while the store failed, and may not be on disk.
+    told_early: BTreeSet<SpawnId>,
 }
 
 impl World {
@@ -85,6 +90,7 @@ impl World {
             events: BTreeMap::new(),
             answers: BTreeMap::new(),
             earlier: BTreeSet::new(),
+            told_early: BTreeSet::new(),
         }
     }
 
@@ -108,8 +114,10 @@ impl World {
                 }
                 "leftovers" => news.push(ChildNews::LeftoversEnded(id.clone())),
                 "earlier" => {
-                    let spawn = id.clone();
-                    news.push(ChildNews::EarlierEnded { spawn, was_running: false });
+                    news.extend([true, false].map(|was_running| ChildNews::EarlierEnded {
+                        spawn: id.clone(),
+                        was_running,
+                    }))
                 }
                 _ => {}
             }
@@ -148,13 +156,14 @@ impl World {
                 steps.push(Step::StoreRecovers);
             }
             steps.push(Step::Wait);
-            if self.sim.store == StoreMode::Prompt {
-                if !self.restarted {
-                    steps.push(Step::Restart);
+            if !self.restarted {
+                steps.push(Step::Restart);
+                if self.sim.is_storing() {
+                    steps.push(Step::RestartUnheard);
                 }
-                if !self.stopping {
-                    steps.push(Step::Stop);
-                }
+            }
+            if !self.stopping {
+                steps.push(Step::Stop);
             }
         }
         steps
@@ -192,15 +201,10 @@ impl World {
                 self.failing = false;
                 self.sim.store_recovers();
             }
-            Step::Restart => {
-                self.restarted = true;
-                self.stopping = false;
-                self.processes.clear();
-                self.sim.restart();
-                self.notice();
-                // Who was not answered was on a connection that is gone.
-                self.answers.clear();
-                self.sim.connect(1, operator().device("desk"));
+            Step::Restart => self.restart(),
+            Step::RestartUnheard => {
+                self.sim.reach_disk();
+                self.restart();
             }
             Step::Stop => {
                 self.stopping = true;
@@ -208,6 +212,25 @@ impl World {
             }
         }
         self.notice();
+    }
+
+    fn restart(&mut self) {
+        (self.restarted, self.stopping, self.failing) = (true, false, false);
+        self.processes.clear();
+        for record in self.sim.disk.spawns.iter().filter(|record| !record.status.is_terminal()) {
+            // What no disk took cannot be remembered.
+            if self.told_early.contains(&record.id) {
+                self.events.remove(&record.id);
+            }
+        }
+        // So that the operator is back at once.
+        let store = std::mem::replace(&mut self.sim.store, StoreMode::Prompt);
+        self.sim.restart();
+        self.notice();
+        // Who was not answered was on a connection that is gone.
+        self.answers.clear();
+        self.sim.connect(1, operator().device("desk"));
+        self.sim.store = store;
     }
 
     fn tell(&mut self, id: &SpawnId, news: ChildNews) {
@@ -255,6 +278,9 @@ impl World {
                     assert!(!is_over(events), "{} after the end of {events:?}", shown.status);
                     events.push(shown.status.to_string());
                     let ended = is_over(events);
+                    if ended && self.failing {
+                        self.told_early.insert(shown.spawn.clone());
+                    }
                     if let Some(process) = self.processes.get(&shown.spawn).filter(|_| ended) {
                         assert!(!process.lives, "an end while the process lives");
                         assert!(!process.leftovers, "an end while something is left");

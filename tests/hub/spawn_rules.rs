@@ -163,17 +163,17 @@ fn who_finds_no_place_waits_in_order_of_arrival() {
             0s Broadcast(spawn_result r5 sp-5 queued)
             0s Respond(conn-1, r6, RESOURCE_EXHAUSTED "as many spawns wait as gateway.spawn.maxQueued allows, 2" retry 1000)
             0s Broadcast(spawn_result r6 sp-6 failed "as many spawns wait as gateway.spawn.maxQueued allows, 2")
-            0s Broadcast(spawn_result r2 sp-2 completed pid 102 Code(0))
             0s Child(launch sp-4 [])
+            0s Broadcast(spawn_result r2 sp-2 completed pid 102 Code(0))
             0s Child(go sp-4)
             0s Broadcast(spawn_result r4 sp-4 running pid 104)
             0s Child(resolve sp-7 p)
             0s Respond(conn-1, r7, spawned r7 sp-7 queued)
             0s Broadcast(spawn_result r7 sp-7 queued)
-            0s Broadcast(spawn_result r5 sp-5 cancelled)
             0s Respond(conn-1, r8, cancelling r5 sp-5 cancelled)
-            0s Broadcast(spawn_result r1 sp-1 completed pid 101 Code(0))
+            0s Broadcast(spawn_result r5 sp-5 cancelled)
             0s Child(launch sp-7 [])
+            0s Broadcast(spawn_result r1 sp-1 completed pid 101 Code(0))
             0s Child(go sp-7)
             0s Broadcast(spawn_result r7 sp-7 running pid 105)
         "#]],
@@ -209,8 +209,8 @@ fn a_template_that_runs_often_enough_lets_others_pass() {
             0s Respond(conn-1, r4, spawned r4 sp-4 running pid 103)
             0s Broadcast(spawn_result r4 sp-4 running pid 103)
             0s Broadcast(spawn_result r4 sp-4 completed pid 103 Code(0))
-            0s Broadcast(spawn_result r1 sp-1 completed pid 101 Code(0))
             0s Child(launch sp-3 ["--task=3", "", "", "{other}"])
+            0s Broadcast(spawn_result r1 sp-1 completed pid 101 Code(0))
             0s Child(go sp-3)
             0s Broadcast(spawn_result r3 sp-3 running pid 104)
         "#]],
@@ -472,8 +472,8 @@ fn an_agent_is_gone_when_neither_a_connection_nor_a_program_of_it_is_left() {
         0s Broadcast(agent w1 4568070149 busy)
         0s Broadcast(spawn_result r1 sp-1 completed pid 101 Code(0))
         0s -- comes back
-        0s Broadcast(spawn_result r2 sp-2 completed pid 102 Code(0))
         0s Broadcast(agent w1 4568070149 offline)
+        0s Broadcast(spawn_result r2 sp-2 completed pid 102 Code(0))
     "#]]
     .assert_eq(&sim.take());
 }

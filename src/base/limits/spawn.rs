@@ -40,6 +40,9 @@ pub const SPAWN_LEFTOVER_GRACE_DEFAULT: Duration = Duration::from_secs(2);
 /// Nothing of a program runs any more: how long its output may still come. Who holds its pipe then
 /// is out of reach.
 pub const SPAWN_OUTPUT_GRACE: Duration = Duration::from_secs(5);
+/// From the word to go until the program runs: milliseconds, but for a directory or a program on a
+/// disk, or a user in a directory service, that does not answer.
+pub const SPAWN_START_WAIT_MAX: Duration = Duration::from_secs(60);
 /// While the gateway stops, TERM is followed by KILL after this long at the latest.
 pub const STOP_CHILD_GRACE: Duration = Duration::from_secs(3);
 /// Output of one program that is taken, by default: some 10,000 lines a second.
@@ -87,11 +90,17 @@ pub const FINDERS: usize = 2;
 pub const FIND_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Threads that look for the processes that children started: one, and one if that is stuck.
 pub const SEARCHERS: usize = 2;
-/// How long a search may take before it counts as without result. The rounds of one that kills fit.
+/// How long a search may take before it counts as without result. The rounds of one that kills fit,
+/// also for a thousand children of an earlier gateway, because those share its looks.
 pub const SEARCH_WAIT_MAX: Duration = Duration::from_secs(15);
 /// How often what is left of a child is searched and killed. Each round ends the parents of what the
 /// next one finds; what starts faster than that has outrun its control group, too.
 pub const LEFTOVER_ROUNDS_MAX: u32 = 20;
+/// Control groups of one child that are looked at: its own, and those that it made below. Containers
+/// make some ten each, and a thousand are looked through within milliseconds.
+pub const CONTROL_GROUPS_MAX: usize = 1_000;
+/// Killed processes that are waited for at once: each takes a descriptor meanwhile.
+pub const KILLED_AT_ONCE_MAX: usize = 256;
 /// How long one round waits for what it killed, which is gone within milliseconds.
 pub const LEFTOVER_ROUND_WAIT: Duration = Duration::from_millis(500);
 /// From the end of the hub until children that cannot be killed are left behind.

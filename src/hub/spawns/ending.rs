@@ -8,17 +8,20 @@ use std::time::{Duration, Instant};
 use super::ended::SpawnEnded;
 use super::{Asker, Ending, Leftovers, Phase};
 use crate::base::ids::{SessionKey, SpawnId};
-use crate::base::limits::{SPAWN_ERROR_BYTES_MAX, SPAWN_OUTPUT_GRACE, STOP_CHILD_GRACE};
+use crate::base::limits::{
+    SPAWN_ERROR_BYTES_MAX, SPAWN_OUTPUT_GRACE, SPAWN_START_WAIT_MAX, STOP_CHILD_GRACE,
+};
 use crate::base::time::Moment;
 use crate::hub::Hub;
 use crate::hub::audit::{AuditKind, audit, spawn_members, text as member};
 use crate::hub::child::{ChildOrder, Exit, Signal};
+use crate::hub::commits::Waiter;
 use crate::hub::effect::{Diagnostic, DiagnosticValue, Effect};
 use crate::hub::records::{Change, SpawnRecord};
 use crate::protocol::error::ProtocolError;
 use crate::protocol::event::Event;
 use crate::protocol::session::Session;
-use crate::protocol::spawn::{SpawnStatus, signal_name};
+use crate::protocol::spawn::{SpawnShown, SpawnStatus, signal_name};
 
 impl Hub {
     /// Ends an open spawn: one that has no process yet at once, another by TERM and, after the
@@ -97,7 +100,15 @@ impl Hub {
                     let order = ChildOrder::Signal { spawn: id, signal: Signal::Kill };
                     effects.push(Effect::Child(Box::new(order)));
                 }
-                (Phase::Going | Phase::Running, None) => {
+                (Phase::Going, None) => {
+                    let why = format!(
+                        "did not start within {} s: what it needs is on a disk that does not answer",
+                        SPAWN_START_WAIT_MAX.as_secs()
+                    );
+                    let status = SpawnStatus::Failed;
+                    self.begin_ending(now, &id, status, Some(why), Duration::ZERO, effects);
+                }
+                (Phase::Running, None) => {
                     let why = format!("ran longer than {} s", spawn.timeout.as_secs_f64());
                     let grace = self.policy.spawn.grace;
                     self.begin_ending(now, &id, SpawnStatus::Timeout, Some(why), grace, effects);
@@ -217,20 +228,30 @@ impl Hub {
             error: record.error.clone(),
             text,
         };
-        let shown = record.shown();
+        let shown = Arc::new(record.shown());
         let (agent, session) = (record.agent.clone(), record.session.clone());
         let displaced = self.spawns.keep_ended(record);
         if let Some(asker) = asker {
             self.answer_asker(&ended.spawn, asker, effects);
         }
-        effects.push(Effect::Broadcast(Event::SpawnResult(Arc::new(shown))));
         self.save_spawn(&ended.spawn);
+        self.tell_end(shown, effects);
         if let Some(displaced) = displaced {
             self.commits.lazily(Change::DeleteSpawn(displaced));
         }
         self.close_session(now, &session);
         self.agent_left(now, &agent, effects);
         self.spawn_ended(now, &ended, effects);
+    }
+
+    /// The one terminal event, once no restart can bring another. While the store fails, nothing is
+    /// to be waited for.
+    fn tell_end(&mut self, shown: Arc<SpawnShown>, effects: &mut Vec<Effect>) {
+        if self.commits.is_healthy() {
+            self.commits.wait(Waiter::SpawnEnd(shown));
+        } else {
+            effects.push(Effect::Broadcast(Event::SpawnResult(shown)));
+        }
     }
 
     /// A session goes on no longer when the last of its spawns has ended.

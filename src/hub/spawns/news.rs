@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{Asker, Ending, Leftovers, Phase};
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, SpawnId};
+use crate::base::limits::SPAWN_START_WAIT_MAX;
 use crate::base::time::Moment;
 use crate::hub::audit::{AuditKind, audit, spawn_members, spawn_refused};
 use crate::hub::child::{ChildMarks, ChildNews, ChildOrder, Exit, NotFound, ProgramFound};
@@ -133,11 +134,17 @@ impl Hub {
     }
 
     /// The marks of a launcher are on disk.
-    pub(in crate::hub) fn spawn_held(&mut self, id: &SpawnId, effects: &mut Vec<Effect>) {
+    pub(in crate::hub) fn spawn_held(
+        &mut self,
+        now: Moment,
+        id: &SpawnId,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(spawn) = self.spawns.get_mut(id).filter(|s| s.phase == Phase::Committing) else {
             return;
         };
         spawn.phase = Phase::Going;
+        self.spawns.set_deadline(id, Some(now.at + SPAWN_START_WAIT_MAX));
         effects.push(Effect::Child(Box::new(ChildOrder::Go(id.clone()))));
     }
 

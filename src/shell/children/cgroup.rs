@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Pid;
 
 use crate::base::ids::SpawnId;
+use crate::base::limits::CONTROL_GROUPS_MAX;
 
 /// Where control groups are shown; marks are relative to it.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -82,10 +83,30 @@ fn mount_point(mounts: &str) -> Option<PathBuf> {
     })
 }
 
-/// The processes in a group.
+/// The processes in a group and in those that were made below it.
 pub(super) fn processes(group: &Path) -> Vec<Pid> {
-    let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
+    let read = |group: &PathBuf| fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let texts: Vec<_> = with_those_below(group).iter().map(read).collect();
+    texts
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+        .collect()
+}
+
+/// A group and those below it, each before its own.
+fn with_those_below(group: &Path) -> Vec<PathBuf> {
+    let mut groups = vec![group.to_owned()];
+    let mut looked_at = 0;
+    while let Some(group) = groups.get(looked_at) {
+        let entries = fs::read_dir(group).into_iter().flatten().flatten();
+        let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let room = CONTROL_GROUPS_MAX - groups.len();
+        let below: Vec<_> = below.take(room).map(|entry| entry.path()).collect();
+        groups.extend(below);
+        looked_at += 1;
+    }
+    groups
 }
 
 /// Kills every process in a group at once, also those that are being forked.
@@ -93,18 +114,14 @@ pub(super) fn kill(group: &Path) -> io::Result<()> {
     fs::write(group.join("cgroup.kill"), "1")
 }
 
-/// Removes a group that is empty.
+/// Removes a group that is empty, with those that were made below it.
 pub(super) fn remove(group: &Path) {
-    // What a child made below it goes with it, as deep as one level: deeper ones stay, empty.
-    if let Ok(entries) = fs::read_dir(group) {
-        for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
-            let _kept = fs::remove_dir(entry.path());
+    for group in with_those_below(group).iter().rev() {
+        if let Err(error) = fs::remove_dir(group)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log::warn!("cannot remove the control group {}: {error}", group.display());
         }
-    }
-    if let Err(error) = fs::remove_dir(group)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        log::warn!("cannot remove the control group {}: {error}", group.display());
     }
 }
 

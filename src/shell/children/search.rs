@@ -21,7 +21,7 @@ use super::cgroup;
 use super::launch::SPAWN_VARIABLE;
 use super::proc::{self, Process, ProcessId};
 use crate::base::ids::SpawnId;
-use crate::base::limits::{LEFTOVER_ROUND_WAIT, LEFTOVER_ROUNDS_MAX};
+use crate::base::limits::{KILLED_AT_ONCE_MAX, LEFTOVER_ROUND_WAIT, LEFTOVER_ROUNDS_MAX};
 use crate::shell::clock;
 use crate::shell::flusher::timespec;
 
@@ -36,68 +36,80 @@ pub(super) struct Target {
     pub(super) cgroup: Option<PathBuf>,
 }
 
+impl Target {
+    /// When the first of its processes began, if that is known.
+    fn first_start(&self) -> u64 {
+        self.leader.map_or(0, |leader| leader.start_time)
+    }
+
+    fn is_led_by(&self, process: &Process) -> bool {
+        self.leader == Some(process.id)
+    }
+}
+
 /// Whether anything that the child started still runs.
 pub(super) fn has_leftovers(target: &Target) -> bool {
-    !descendants(target).is_empty()
+    !Look::take(target.first_start()).descendants(target).is_empty()
 }
 
 /// Sends a signal to every descendant that can be found, but to the process group of a held leader,
 /// which has got it already.
 pub(super) fn signal(target: &Target, signal: Signal) {
     let group = target.leader.filter(|_| target.is_held).map(|leader| number(leader.pid));
-    for process in descendants(target) {
+    for process in Look::take(target.first_start()).descendants(target) {
         if Some(process.group) != group {
             signal_one(process.id, signal);
         }
     }
 }
 
-/// Kills until nothing is found any more. Says whether there was anything, and what is left after
-/// as many rounds as there may be: what another user runs, or what starts faster than it is killed.
-pub(super) fn end(target: &Target) -> Ended {
-    let mut ended = Ended::default();
+/// Kills what these children started until nothing is found any more. Says of each whether there was
+/// anything, and what is left after as many rounds as there may be: what another user runs, or what
+/// starts faster than it is killed. One look serves all, because a look reads all of `/proc`.
+pub(super) fn end(targets: &[Target]) -> Vec<Ended> {
+    let mut ended = vec![Ended::default(); targets.len()];
+    let mut unfinished: Vec<_> = targets.iter().zip(&mut ended).collect();
     for _ in 0..LEFTOVER_ROUNDS_MAX {
-        let found = match target.leader {
-            Some(_) => everything(target),
-            None => descendants(target),
-        };
-        ended.left = found.len();
-        if found.is_empty() {
+        let since = unfinished.iter().map(|(target, _)| target.first_start()).min();
+        let look = Look::take(since.unwrap_or_default());
+        let mut killed = Vec::new();
+        unfinished.retain_mut(|(target, ended)| {
+            let found = look.everything(target);
+            ended.left = found.len();
+            ended.was_running |= !found.is_empty();
+            if !found.is_empty() {
+                kill(target, &found, &mut killed);
+            }
+            !found.is_empty()
+        });
+        if unfinished.is_empty() {
             break;
         }
-        ended.was_running = true;
-        if let Some(group) = &target.cgroup {
-            // A kernel that cannot do it leaves it to what follows.
-            let _unable = cgroup::kill(group);
-        }
-        if let Some(leader) = target.leader.filter(|_| target.is_held) {
-            let _empty = kill_process_group(leader.pid, Signal::KILL);
-        }
-        let killed: Vec<_> =
-            found.iter().filter_map(|process| signal_one(process.id, Signal::KILL)).collect();
         wait_for(&killed);
     }
-    if let Some(group) = &target.cgroup {
-        cgroup::remove(group);
-    }
+    targets
+        .iter()
+        .filter_map(|target| target.cgroup.as_ref())
+        .for_each(|group| cgroup::remove(group));
     ended
 }
 
-/// Those of many children of an earlier gateway of which something may still run, found in one look.
-pub(super) fn may_run(targets: &[Target]) -> Vec<bool> {
-    let processes = proc::all().unwrap_or_default();
-    let ids: HashSet<_> = processes.iter().map(|process| process.id).collect();
-    let spawns: HashSet<_> = processes
-        .iter()
-        .filter(|process| process.id.pid != getpid())
-        .filter_map(|process| proc::variable(process.id.pid, SPAWN_VARIABLE))
-        .collect();
-    let may_run = |target: &Target| {
-        target.cgroup.is_some()
-            || target.leader.is_some_and(|leader| ids.contains(&leader))
-            || spawns.contains(target.spawn.as_str().as_bytes())
-    };
-    targets.iter().map(may_run).collect()
+/// Kills what was found of a child; `killed` gets what tells the end of each.
+fn kill(target: &Target, found: &[Process], killed: &mut Vec<OwnedFd>) {
+    if let Some(group) = &target.cgroup {
+        // A kernel that cannot do it leaves it to what follows.
+        let _unable = cgroup::kill(group);
+    }
+    if let Some(leader) = target.leader.filter(|_| target.is_held) {
+        let _empty = kill_process_group(leader.pid, Signal::KILL);
+    }
+    for process in found {
+        if killed.len() >= KILLED_AT_ONCE_MAX {
+            wait_for(killed);
+            killed.clear();
+        }
+        killed.extend(signal_one(process.id, Signal::KILL));
+    }
 }
 
 /// What came of [`end`].
@@ -108,73 +120,76 @@ pub(super) struct Ended {
     pub(super) left: usize,
 }
 
-/// The descendants, and the leader itself while it runs.
-fn everything(target: &Target) -> Vec<Process> {
-    let mut found = descendants(target);
-    let leader = target.leader.and_then(|leader| proc::read(leader.pid));
-    found.extend(leader.filter(|process| Some(process.id) == target.leader && process.is_alive));
-    found
+/// Every process that was seen at one moment, and what it can be found by.
+#[derive(Default)]
+struct Look {
+    processes: HashMap<i32, Process>,
+    by_parent: HashMap<i32, Vec<i32>>,
+    by_group: HashMap<i32, Vec<i32>>,
+    /// By the spawn that they were given.
+    by_spawn: HashMap<Vec<u8>, Vec<i32>>,
 }
 
-/// Every living descendant. What cannot be read is none.
-fn descendants(target: &Target) -> Vec<Process> {
-    let processes = proc::all().unwrap_or_else(|error| {
-        log::error!("cannot look for processes: {error}");
-        Vec::new()
-    });
-    let own = getpid();
-    let by_pid: HashMap<_, _> =
-        processes.iter().map(|process| (number(process.id.pid), process)).collect();
-    let leader = target.leader.filter(|leader| {
-        // Of an earlier gateway's child the number may be somebody else's by now.
-        target.is_held || by_pid.get(&number(leader.pid)).is_some_and(|found| found.id == *leader)
-    });
-    let in_cgroup: HashSet<_> =
-        target.cgroup.iter().flat_map(|group| cgroup::processes(group)).collect();
-    let first_start = target.leader.map_or(0, |leader| leader.start_time);
-    let mut members: HashSet<i32> = leader.iter().map(|leader| number(leader.pid)).collect();
-    for process in &processes {
+impl Look {
+    /// Looks at all that can be read. What began before that moment is not asked for its spawn.
+    fn take(since: u64) -> Self {
+        let processes = proc::all().unwrap_or_else(|error| {
+            log::error!("cannot look for processes: {error}");
+            Vec::new()
+        });
+        let mut look = Self::default();
+        for process in processes {
+            let pid = number(process.id.pid);
+            let is_asked = process.id.start_time >= since && process.id.pid != getpid();
+            if is_asked && let Some(spawn) = proc::variable(process.id.pid, SPAWN_VARIABLE) {
+                look.by_spawn.entry(spawn).or_default().push(pid);
+            }
+            look.by_parent.entry(process.parent).or_default().push(pid);
+            look.by_group.entry(process.group).or_default().push(pid);
+            look.processes.insert(pid, process);
+        }
+        look
+    }
+
+    /// The descendants, and the leader itself while it runs.
+    fn everything(&self, target: &Target) -> Vec<Process> {
+        let mut found = self.descendants(target);
+        let leader = target.leader.and_then(|leader| self.processes.get(&number(leader.pid)));
+        found.extend(leader.filter(|leader| target.is_led_by(leader) && leader.is_alive));
+        found
+    }
+
+    /// Every living descendant.
+    fn descendants(&self, target: &Target) -> Vec<Process> {
+        let leader = target.leader.map(|leader| number(leader.pid)).filter(|leader| {
+            // Of an earlier gateway's child the number may be somebody else's by now.
+            let seen = self.processes.get(leader);
+            target.is_held || seen.is_some_and(|process| target.is_led_by(process))
+        });
+        let in_group = leader.and_then(|leader| self.by_group.get(&leader)).into_iter().flatten();
+        let spawned = self.by_spawn.get(target.spawn.as_str().as_bytes()).into_iter().flatten();
+        let in_cgroup = target.cgroup.iter().flat_map(|group| cgroup::processes(group));
         // Nothing that was there before can be a descendant.
-        if process.id.start_time < first_start || process.id.pid == own {
-            continue;
+        let is_new = |pid: &i32| {
+            let seen = self.processes.get(pid);
+            seen.is_some_and(|process| process.id.start_time >= target.first_start())
+        };
+        let members = in_group.chain(spawned).copied().chain(in_cgroup.map(number)).filter(is_new);
+        let mut unseen: Vec<i32> = leader.into_iter().chain(members).collect();
+        // What we started ourselves is not of this child, even if we are: an agent may have
+        // restarted the gateway.
+        let mut seen = HashSet::from([number(getpid())]);
+        let mut found = Vec::new();
+        while let Some(pid) = unseen.pop() {
+            if !seen.insert(pid) {
+                continue;
+            }
+            unseen.extend(self.by_parent.get(&pid).into_iter().flatten());
+            let process = self.processes.get(&pid);
+            found.extend(process.filter(|process| process.is_alive && !target.is_led_by(process)));
         }
-        let is_member = leader.is_some_and(|leader| process.group == number(leader.pid))
-            || in_cgroup.contains(&process.id.pid)
-            || proc::variable(process.id.pid, SPAWN_VARIABLE).as_deref()
-                == Some(target.spawn.as_str().as_bytes());
-        if is_member {
-            members.insert(number(process.id.pid));
-        }
+        found
     }
-    let is_leader = |process: &Process| Some(process.id) == target.leader;
-    let found = processes.iter().filter(|process| {
-        process.is_alive
-            && !is_leader(process)
-            && process.id.pid != own
-            && is_below(process, &members, &by_pid)
-    });
-    found.copied().collect()
-}
-
-/// Whether a process or one above it is among these.
-fn is_below(process: &Process, members: &HashSet<i32>, by_pid: &HashMap<i32, &Process>) -> bool {
-    let own = number(getpid());
-    let mut at = number(process.id.pid);
-    // No chain of parents is longer than there are processes. What we started ourselves is not of
-    // this child, even if we are: an agent may have restarted the gateway.
-    for _ in 0..=by_pid.len() {
-        if at == own {
-            return false;
-        }
-        if members.contains(&at) {
-            return true;
-        }
-        match by_pid.get(&at) {
-            Some(process) => at = process.parent,
-            None => return false,
-        }
-    }
-    false
 }
 
 /// Signals a process if it is still the same; returns what tells its end.
@@ -211,6 +226,6 @@ mod tests {
         let spawn = SpawnId::new("sp-00000000ffffffff");
         let target = Target { spawn, leader: None, is_held: false, cgroup: None };
         assert!(!has_leftovers(&target));
-        assert_eq!(end(&target), Ended::default());
+        assert_eq!(end(&[target]), [Ended::default()]);
     }
 }

@@ -14,11 +14,11 @@ mod process;
 mod rng;
 mod selftest;
 mod shim;
+#[macro_use]
+mod skip;
 mod temp_dir;
 mod tls;
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -32,31 +32,12 @@ pub(crate) use http::{Answer, exchange};
 pub(crate) use process::Usage;
 pub(crate) use rng::Rng;
 pub(crate) use shim::{FsyncShim, HubShim};
+pub(crate) use skip::note_skipped;
 pub(crate) use temp_dir::TempDir;
 pub(crate) use tls::TestTls;
 
 /// How long anything that should happen "at once" may take on a busy machine with two cores.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Leaves the test, naming it in `target/skipped-tests.txt`, which `make test` prints at the end.
-/// With `REQUIRE_ALL=1` in the environment it panics instead.
-macro_rules! skip {
-    ($name:expr, $reason:expr) => {{
-        $crate::kit::note_skipped($name, &$reason);
-        return;
-    }};
-}
-
-/// See `skip!`.
-#[track_caller]
-pub(crate) fn note_skipped(name: &str, reason: &str) {
-    let required = std::env::var("REQUIRE_ALL").is_ok_and(|value| value == "1");
-    assert!(!required, "REQUIRE_ALL=1, but {name} cannot run: {reason}");
-    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/../skipped-tests.txt");
-    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-    writeln!(file, "{name}: {reason}").unwrap();
-    eprintln!("skipped {name}: {reason}");
-}
 
 /// Waits until `condition` gives something, trying every 20 ms; panics after `patience`.
 #[track_caller]

@@ -52,7 +52,10 @@ impl Reaper {
                     search::signal(&target, signal);
                     Done::Signalled(number)
                 }
-                Job::End => Done::Ended(number, search::end(&target)),
+                Job::End => {
+                    let ended = search::end(std::slice::from_ref(&target));
+                    Done::Ended(number, ended.into_iter().next().unwrap_or_default())
+                }
             });
         }));
     }
@@ -105,11 +108,8 @@ impl Reaper {
         self.searchers.hand_over(Box::new(move || {
             let targets: Vec<_> =
                 spawns.into_iter().map(|(spawn, marks)| earlier(spawn, marks, &boot_id)).collect();
-            let may_run = search::may_run(&targets);
-            let ended = targets.into_iter().zip(may_run).map(|(target, may_run)| {
-                let ended = if may_run { search::end(&target) } else { Ended::default() };
-                (target.spawn, ended)
-            });
+            let ended = search::end(&targets);
+            let ended = targets.into_iter().map(|target| target.spawn).zip(ended);
             report(Done::EarlierEnded(ended.collect()));
         }));
     }
