@@ -35,6 +35,7 @@ impl Hub {
             match waiter {
                 Waiter::Run(id) => self.run_stored(now, &id, effects),
                 Waiter::RunEnd(id) => self.run_told(&id, effects),
+                Waiter::Decision(id) => self.decision_told(&id, effects),
                 Waiter::Report { conn, id, reply } => self.respond(conn, id, Ok(*reply), effects),
                 Waiter::Reply { conn, id, reply } => self.respond(conn, id, Ok(reply), effects),
                 Waiter::Answer(key) => {
@@ -113,6 +114,7 @@ impl Hub {
                 Waiter::Run(id) => self.run_not_stored(now, &id, effects),
                 // What has happened stays true; it is written later.
                 Waiter::RunEnd(id) => self.run_told(&id, effects),
+                Waiter::Decision(id) => self.decision_told(&id, effects),
             }
         }
         for waiter in crons.into_iter().rev() {

@@ -54,7 +54,7 @@ pub(crate) struct Sim {
     shown: BTreeSet<&'static str>,
     transcript: String,
     pub(crate) log: Vec<Effect>,
-    requests: u64,
+    pub(crate) requests: u64,
     reopened: bool,
     pub(crate) shell: Shell,
 }
