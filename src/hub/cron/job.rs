@@ -162,8 +162,12 @@ impl Job {
     /// Notes occurrences that did not run; those of one kind that follow each other stand
     /// together. Returns the entry.
     pub(super) fn note(&mut self, status: RunStatus, span: Span, why: &str) -> Arc<CronRun> {
+        let follows = |last: &CronRun| {
+            let next = self.schedule.as_ref()?.next_after(last.last_occurrence_ms)?;
+            (next == span.first_ms).then_some(())
+        };
         let together = self.runs.back().filter(|last| {
-            last.status == status && last.error.as_deref() == Some(why) && last.count > 0
+            last.status == status && last.error.as_deref() == Some(why) && follows(last).is_some()
         });
         let run = match together {
             Some(last) => {

@@ -1,6 +1,7 @@
 //! The schedule: every occurrence runs once or stands in the history, whatever happens.
 
 mod clocks;
+mod histories;
 mod jobs;
 mod misses;
 mod running;
