@@ -153,9 +153,13 @@ impl Job {
         record
     }
 
-    /// Takes the next number for a run.
-    pub(super) fn take_number(&mut self) -> u64 {
-        self.record.last_number += 1;
+    /// The number that the next run has.
+    pub(in crate::hub) fn next_number(&self) -> u64 {
+        self.record.last_number + 1
+    }
+
+    fn take_number(&mut self) -> u64 {
+        self.record.last_number = self.next_number();
         self.record.last_number
     }
 
