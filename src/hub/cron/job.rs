@@ -105,6 +105,13 @@ impl Job {
         is_once && has_come && !self.record.enabled && !self.leaving && self.phase == Phase::Idle
     }
 
+    /// Whether it has come, went well, and is kept for nothing but that.
+    pub(super) fn is_to_be_forgotten(&self) -> bool {
+        let mut scheduled = self.runs.iter().rev().filter(|run| run.trigger != Trigger::Manual);
+        let went_well = scheduled.next().is_some_and(|run| run.status == RunStatus::Ok);
+        self.record.delete_after_run && self.is_over() && went_well
+    }
+
     /// When it comes next.
     pub(super) fn next(&self) -> Option<u64> {
         if !self.record.enabled || self.leaving {

@@ -188,6 +188,9 @@ impl Hub {
                     for run in &job.runs {
                         self.commits.put_cron_run(run);
                     }
+                    if job.is_to_be_forgotten() {
+                        self.remove_job(&id, None);
+                    }
                 }
                 None => self.commits.delete_cron_job(&id),
             }
