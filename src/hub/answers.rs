@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::base::ids::{ConnId, Cursor, RequestId, SessionKey, SpawnId};
+use crate::base::ids::{ConnId, Cursor, JobId, RequestId, SessionKey, SpawnId};
 use crate::base::limits::{IDEMPOTENT_ANSWER_TTL, IDEMPOTENT_ANSWERS_MAX};
 use crate::base::time::Moment;
 use crate::hub::records::{AnswerKey, AnswerRecord};
@@ -28,6 +28,10 @@ pub(super) enum Answer {
     SessionDeleted { key: SessionKey, deleted: bool },
     /// How this spawn stands then; `template` if `sessions_spawn` asked for it.
     Spawned { spawn: SpawnId, template: bool },
+    /// A job, to be shown as it is when the answer is given.
+    Job(JobId),
+    /// A run of a job that was begun on request.
+    JobStarted { job: JobId, number: u64 },
 }
 
 impl Answer {
@@ -35,6 +39,8 @@ impl Answer {
         match self {
             Self::Done => json!({ "done": true }),
             Self::Spawned { spawn, template } => json!({ "spawn": spawn, "template": template }),
+            Self::Job(job) => json!({ "job": job.as_str() }),
+            Self::JobStarted { job, number } => json!({ "job": job.as_str(), "run": number }),
             Self::Appended { first, last } => json!({ "first": first.0, "last": last.0 }),
             Self::SessionChanged(key) => json!({ "changed": key.as_str() }),
             Self::SessionDeleted { key, deleted } => {
@@ -53,6 +59,13 @@ impl Answer {
         }
         if let Some(key) = session("session") {
             return Some(Self::SessionDeleted { key, deleted: value.get("deleted")?.as_bool()? });
+        }
+        if let Some(job) = value.get("job") {
+            let job = JobId::new(job.as_str()?);
+            return Some(match value.get("run") {
+                Some(number) => Self::JobStarted { job, number: number.as_u64()? },
+                None => Self::Job(job),
+            });
         }
         if let Some(spawn) = value.get("spawn") {
             let template = value.get("template")?.as_bool()?;

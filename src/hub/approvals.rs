@@ -3,6 +3,10 @@
 //! Owns both tables, and what is due when: an open request has its time, and one that was decided
 //! is kept for a while, so that an answer that was lost can be asked for again. Decides nothing
 //! (`verbs::exec_approval`) and does not write to disk (`marks`).
+//!
+//! ```text
+//!  open ── decided ─▶ deciding ── on disk, or the store fails ─▶ told ── kept for a while ─▶ gone
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,8 +38,16 @@ struct Entry {
     /// Who asked: the request ends with this connection.
     conn: Option<ConnId>,
     waiters: Vec<Waiter>,
+    /// Whether those who waited have been answered: a decision is told once it is on disk.
+    told: bool,
     /// When it expires or, once it is decided, is forgotten.
     due: Instant,
+}
+
+impl Entry {
+    fn is_open(&self) -> bool {
+        self.approval.resolution.is_none()
+    }
 }
 
 /// See the module.
@@ -74,7 +86,8 @@ impl Approvals {
             };
             let due = now.at + left;
             loaded.due.insert((due, id.clone()));
-            loaded.by_id.insert(id, Entry { approval, conn: None, waiters: Vec::new(), due });
+            let waiters = Vec::new();
+            loaded.by_id.insert(id, Entry { approval, conn: None, waiters, told: true, due });
         }
         for command in allowed {
             if loaded.allowed.len() < ALLOWED_COMMANDS_MAX {
@@ -88,13 +101,28 @@ impl Approvals {
         self.by_id.get(id).map(|entry| &entry.approval)
     }
 
+    /// The decision about a request, once it can be told.
+    pub(super) fn decision(&self, id: &ApprovalId) -> Option<&Arc<Approval>> {
+        self.by_id.get(id).filter(|entry| entry.told).map(|entry| &entry.approval)
+    }
+
     /// Why there is no place for another open request; `None` if there is one.
     pub(super) fn lack_of_room(&self, agent: Option<&AgentName>) -> Option<&'static str> {
         let of_agent = self.open().filter(|open| open.command.agent.as_ref() == agent).count();
         if of_agent >= APPROVALS_OPEN_PER_AGENT_MAX {
             return Some("too many of your requests wait for approval");
         }
-        (self.open >= APPROVALS_OPEN_MAX).then_some("too many requests wait for approval")
+        if self.open >= APPROVALS_OPEN_MAX {
+            return Some("too many requests wait for approval");
+        }
+        let full = self.by_id.len() >= APPROVALS_KEPT_MAX && self.oldest_told().is_none();
+        full.then_some("too many decisions are on their way to the disk")
+    }
+
+    /// The request that is forgotten first.
+    fn oldest_told(&self) -> Option<&ApprovalId> {
+        let told = |id: &&ApprovalId| self.by_id.get(*id).is_some_and(|entry| entry.told);
+        self.due.iter().map(|(_, id)| id).find(told)
     }
 
     /// Inserts an open request, for which there is room; returns the one that had to be forgotten
@@ -107,14 +135,11 @@ impl Approvals {
     ) -> Option<ApprovalId> {
         let id = approval.id.clone();
         self.due.insert((due, id.clone()));
-        self.by_id.insert(id, Entry { approval, conn: Some(conn), waiters: Vec::new(), due });
+        let (conn, waiters) = (Some(conn), Vec::new());
+        self.by_id.insert(id, Entry { approval, conn, waiters, told: false, due });
         self.open += 1;
         let full = self.by_id.len() > APPROVALS_KEPT_MAX;
-        let decided = self.due.iter().map(|(_, id)| id).find(|id| {
-            let entry = self.by_id.get(*id);
-            entry.is_some_and(|entry| entry.approval.resolution.is_some())
-        });
-        let oldest = decided.filter(|_| full).cloned()?;
+        let oldest = self.oldest_told().filter(|_| full).cloned()?;
         self.forget(&oldest);
         Some(oldest)
     }
@@ -125,33 +150,37 @@ impl Approvals {
         }
     }
 
-    /// Someone waits for a decision that is still open; `false` if it is not, or too many do.
+    /// Someone waits for a decision that has not been told; `false` if it has, or too many do.
     pub(super) fn wait(&mut self, id: &ApprovalId, waiter: Waiter, max: usize) -> bool {
         let Some(entry) = self.by_id.get_mut(id) else { return false };
-        let waits = entry.approval.resolution.is_none() && entry.waiters.len() < max;
+        let waits = !entry.told && entry.waiters.len() < max;
         if waits {
             entry.waiters.push(waiter);
         }
         waits
     }
 
-    /// Decides an open request; returns it with those who wait.
+    /// Decides an open request; returns it.
     pub(super) fn resolve(
         &mut self,
         now: Moment,
         id: &ApprovalId,
         resolution: Resolution,
-    ) -> Option<(Arc<Approval>, Vec<Waiter>)> {
-        let entry = self.by_id.get_mut(id)?;
-        if entry.approval.resolution.is_some() {
-            return None;
-        }
+    ) -> Option<Arc<Approval>> {
+        let entry = self.by_id.get_mut(id).filter(|entry| entry.is_open())?;
         Arc::make_mut(&mut entry.approval).resolution = Some(resolution);
         self.due.remove(&(entry.due, id.clone()));
         entry.due = now.at + APPROVAL_KEPT;
         entry.conn = None;
         self.due.insert((entry.due, id.clone()));
         self.open -= 1;
+        Some(Arc::clone(&entry.approval))
+    }
+
+    /// A decision is as durable as it will be; returns it with those who wait for it.
+    pub(super) fn tell(&mut self, id: &ApprovalId) -> Option<(Arc<Approval>, Vec<Waiter>)> {
+        let entry = self.by_id.get_mut(id).filter(|entry| !entry.is_open())?;
+        entry.told = true;
         Some((Arc::clone(&entry.approval), std::mem::take(&mut entry.waiters)))
     }
 
@@ -165,12 +194,19 @@ impl Approvals {
         while let Some((at, id)) = self.due.first().cloned()
             && at <= now
         {
-            let entry = self.by_id.get(&id);
-            if entry.is_some_and(|entry| entry.approval.resolution.is_none()) {
-                return Some(id);
+            match self.by_id.get_mut(&id) {
+                Some(entry) if entry.is_open() => return Some(id),
+                Some(entry) if !entry.told => {
+                    // The store has been busy with it for the whole time: look again later.
+                    entry.due = now + APPROVAL_KEPT;
+                    self.due.remove(&(at, id.clone()));
+                    self.due.insert((entry.due, id));
+                }
+                Some(_) | None => {
+                    self.forget(&id);
+                    forgotten.push(id);
+                }
             }
-            self.forget(&id);
-            forgotten.push(id);
         }
         None
     }
@@ -186,8 +222,8 @@ impl Approvals {
     }
 
     fn open(&self) -> impl Iterator<Item = &Arc<Approval>> {
-        let all = self.by_id.values().map(|entry| &entry.approval);
-        all.filter(|approval| approval.resolution.is_none())
+        let open = self.by_id.values().filter(|entry| entry.is_open());
+        open.map(|entry| &entry.approval)
     }
 
     /// The open requests and what is always allowed, each oldest first, as far as one answer holds
@@ -253,8 +289,8 @@ impl Approvals {
             && self.allowed.len() <= ALLOWED_COMMANDS_MAX
             && self.due.len() == self.by_id.len()
             && self.by_id.values().all(|entry| {
-                let open = entry.approval.resolution.is_none();
-                entry.conn.is_some() == open && (open || entry.waiters.is_empty())
+                entry.conn.is_some() == entry.is_open()
+                    && !(entry.told && (entry.is_open() || !entry.waiters.is_empty()))
             })
     }
 }

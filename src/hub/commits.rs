@@ -59,6 +59,8 @@ pub(super) enum Waiter {
     Run(RunId),
     /// A run that has ended: everyone who waits for it is answered.
     RunEnd(RunId),
+    /// A request for approval that was decided: everyone who waits for it is answered.
+    Decision(ApprovalId),
     /// A request whose answer is known, and stands once everything so far is on disk.
     Reply { conn: ConnId, id: RequestId, reply: Reply },
     /// A spawn that waits for a place.

@@ -36,6 +36,7 @@ impl Hub {
             match waiter {
                 Waiter::Run(id) => self.run_stored(now, &id, effects),
                 Waiter::RunEnd(id) => self.run_told(&id, effects),
+                Waiter::Decision(id) => self.decision_told(&id, effects),
                 Waiter::Report { conn, id, reply } => self.respond(conn, id, Ok(*reply), effects),
                 Waiter::Reply { conn, id, reply } => self.respond(conn, id, Ok(reply), effects),
                 Waiter::Answer(key) => {
@@ -122,6 +123,7 @@ impl Hub {
                 Waiter::SpawnEnd(shown) => {
                     effects.push(Effect::Broadcast(Event::SpawnResult(shown)));
                 }
+                Waiter::Decision(id) => self.decision_told(&id, effects),
             }
         }
         for waiter in crons.into_iter().rev() {

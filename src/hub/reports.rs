@@ -4,6 +4,8 @@
 //! Owns the way that all reports share; what each changes is in its verb. A report is refused
 //! before anything changes, or it is accepted as a whole.
 
+use std::sync::Arc;
+
 use crate::base::ids::{ConnId, RequestId, SpawnId, UserName};
 use crate::base::limits::{RESTART_EXPECTED, UNCOMMITTED_BYTES_MAX, UNCOMMITTED_RETRY_AFTER};
 use crate::base::time::{Moment, millis};
@@ -14,6 +16,7 @@ use crate::hub::records::AnswerKey;
 use crate::hub::spawns::news::spawn_reply;
 use crate::hub::verbs::spawn::gone;
 use crate::hub::{Hub, refusals};
+use crate::protocol::cron::CronReply;
 use crate::protocol::error::{ErrorCode, ProtocolError};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Idempotency;
@@ -161,6 +164,13 @@ impl Hub {
                 Some(record) => spawn_reply(record, template),
                 None => return Err(Box::new(gone(&spawn))),
             },
+            Answer::Job(id) => {
+                let job = self.cron.jobs.get(&id).ok_or_else(|| refusals::no_such_job(&id))?;
+                Reply::Cron(Box::new(CronReply::Job(Arc::new(job.record.clone()))))
+            }
+            Answer::JobStarted { job, number } => {
+                Reply::Cron(Box::new(CronReply::Started(job, number)))
+            }
         })
     }
 

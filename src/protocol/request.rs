@@ -354,7 +354,7 @@ impl Called<'_> {
                 Request::Devices(devices::read(method, &self.members(&devices::PARAMS)?)?)
             }
             Method::Cron(method) => {
-                Request::Cron(cron::read(method, &self.members(&cron::PARAMS)?, self.now_unix_ms)?)
+                Request::Cron(cron::read(method, self.report(&cron::PARAMS)?, self.now_unix_ms)?)
             }
             Method::Runs(call) => {
                 Request::Runs(Box::new(runs::read(call, &self.members(&runs::PARAMS)?, self.json)?))

@@ -23,6 +23,8 @@ mod config;
 mod container;
 mod control_socket;
 mod crash;
+mod crash_runs;
+mod cron;
 mod demo;
 mod devices;
 mod disk;

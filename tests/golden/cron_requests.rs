@@ -218,11 +218,11 @@ fn the_other_parameters_are_read_and_checked() {
     );
     assert_eq!(
         read("cron.run", &json!({"id": "j", "mode": "due"})),
-        Ok(CronRequest::Run { job: job(), only_if_due: true })
+        Ok(CronRequest::Run { job: job(), only_if_due: true, idempotency: None })
     );
     assert_eq!(
         read("cron.run", &json!({"jobId": "j"})),
-        Ok(CronRequest::Run { job: job(), only_if_due: false })
+        Ok(CronRequest::Run { job: job(), only_if_due: false, idempotency: None })
     );
     check_refused("cron.run", &json!({"id": "j", "mode": "now"}), "mode must be force or due");
     check_refused("cron.list", &json!({"limit": 0}), "limit must be a whole number, 1 or more");

@@ -11,7 +11,7 @@ use openclaw_gateway::protocol::request::Request;
 use crate::peers::{agent, operator};
 use crate::sim::{Sim, StoreMode};
 
-fn asked(id: &str, command: &str, cwd: Option<&str>) -> ApprovalAsk {
+pub(crate) fn asked(id: &str, command: &str, cwd: Option<&str>) -> ApprovalAsk {
     ApprovalAsk {
         id: Some(ApprovalId::new(id)),
         command: CommandAsked {
@@ -27,7 +27,7 @@ fn asked(id: &str, command: &str, cwd: Option<&str>) -> ApprovalAsk {
     }
 }
 
-fn request(ask: ApprovalAsk) -> Request {
+pub(crate) fn request(ask: ApprovalAsk) -> Request {
     Request::Approvals(Box::new(ApprovalRequest::Request(ask)))
 }
 
@@ -35,20 +35,20 @@ fn ask(id: &str, command: &str) -> Request {
     request(asked(id, command, None))
 }
 
-fn resolve(id: &str, decision: Decision) -> Request {
+pub(crate) fn resolve(id: &str, decision: Decision) -> Request {
     let id = ApprovalId::new(id);
     Request::Approvals(Box::new(ApprovalRequest::Resolve { id, decision }))
 }
 
-fn wait(id: &str) -> Request {
+pub(crate) fn wait(id: &str) -> Request {
     Request::Approvals(Box::new(ApprovalRequest::WaitDecision(ApprovalId::new(id))))
 }
 
-fn list() -> Request {
+pub(crate) fn list() -> Request {
     Request::Approvals(Box::new(ApprovalRequest::List))
 }
 
-fn remove(id: &AllowedId) -> Request {
+pub(crate) fn remove(id: &AllowedId) -> Request {
     Request::Approvals(Box::new(ApprovalRequest::Remove(id.clone())))
 }
 
@@ -238,6 +238,27 @@ fn a_restart_denies_what_was_open() {
 }
 
 #[test]
+fn whoever_waits_hears_of_a_decision_that_is_on_disk() {
+    check(
+        |sim| {
+            sim.request(2, ask("x", "make"));
+            sim.store = StoreMode::Held;
+            sim.request(1, resolve("x", Decision::AllowOnce)).request(2, wait("x"));
+            sim.note("and not before").stored();
+        },
+        expect![[r#"
+            0s Broadcast(requested x "make")
+            0s Broadcast(x allow-once by default)
+            0s -- and not before
+            0s -- stored
+            0s Respond(conn-2, r1, decided x allow-once by default)
+            0s Respond(conn-2, r3, decided x allow-once by default)
+            0s Respond(conn-1, r2, resolved x allow-once by default)
+        "#]],
+    );
+}
+
+#[test]
 fn a_decision_holds_although_the_store_fails() {
     check(
         |sim| {
@@ -251,8 +272,8 @@ fn a_decision_holds_although_the_store_fails() {
         expect![[r#"
             0s Broadcast(requested x "make")
             0s Broadcast(x allow-always by default)
-            0s Respond(conn-2, r1, decided x allow-always by default)
             0s -- store fails
+            0s Respond(conn-2, r1, decided x allow-always by default)
             0s Respond(conn-1, r2, UNAVAILABLE "in force, but not on disk yet: the gateway's store takes no writes right now" {"inForce":true})
             0s Respond(conn-2, r3, decided y allow-always because "always allowed" by default)
             0s Respond(conn-2, r4, UNAVAILABLE "not stored: the gateway's store takes no writes right now" retry 1000)

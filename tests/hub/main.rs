@@ -10,6 +10,7 @@
 
 mod admission;
 mod agents;
+mod approval_histories;
 mod approvals;
 mod audit;
 mod cron;

@@ -1,5 +1,7 @@
-//! Every short history of one run: whatever its agent, its asker, the store and the gateway do, a
-//! run that was accepted ends exactly once, and each request for it is answered as promised.
+//! Every short history of one run, of an agent that is there and of one that is started from its
+//! template: whatever the agent, its program, its asker, the store and the gateway do, a run that
+//! was accepted ends exactly once, no program is started twice for it, and each request for it is
+//! answered as promised.
 //!
 //! A step for which there is no occasion (nothing is being stored, nobody is connected) ends its
 //! branch, because the history without it is tried, too.
@@ -7,7 +9,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use openclaw_gateway::base::ids::{ConnId, RequestId};
+use openclaw_gateway::base::ids::{AgentName, ConnId, RequestId};
+use openclaw_gateway::hub::child::ChildOrder;
 use openclaw_gateway::hub::effect::Effect;
 use openclaw_gateway::protocol::event::Event;
 use openclaw_gateway::protocol::reply::Reply;
@@ -15,6 +18,7 @@ use openclaw_gateway::protocol::run::RunState;
 use openclaw_gateway::protocol::run_calls::RunReply;
 
 use crate::peers::{agent, operator};
+use crate::run_spawns::template;
 use crate::runs::{abort, call, update, wait};
 use crate::sim::{Sim, StoreMode};
 
@@ -30,6 +34,9 @@ enum Step {
     Abort,
     AgentLeaves,
     AgentComes,
+    /// The program that was started for it exits with 0, or with 1.
+    ProgramEnds,
+    ProgramFails,
     Stored,
     StoreFails,
     StoreRecovers,
@@ -37,7 +44,7 @@ enum Step {
     Restart,
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 14] = [
     Step::Ask,
     Step::Say,
     Step::Finish,
@@ -45,6 +52,8 @@ const STEPS: [Step; 12] = [
     Step::Abort,
     Step::AgentLeaves,
     Step::AgentComes,
+    Step::ProgramEnds,
+    Step::ProgramFails,
     Step::Stored,
     Step::StoreFails,
     Step::StoreRecovers,
@@ -62,23 +71,33 @@ struct World {
     accepted: BTreeSet<(ConnId, RequestId)>,
     was_accepted: bool,
     endings: usize,
+    programs: usize,
 }
 
 impl World {
-    fn new() -> Self {
-        let mut sim = Sim::new();
+    /// With the agent connected, or with its template.
+    fn new(from_template: bool) -> Self {
+        let mut sim = Sim::with(|policy| {
+            if from_template {
+                policy.spawn.templates.insert(AgentName::new("a1"), template());
+            }
+        });
         sim.settled().only(&[]);
+        if from_template {
+            sim.closed(2);
+        }
         sim.log.clear();
         sim.store = StoreMode::Held;
         Self {
             sim,
             conns: 2,
             operator: 1,
-            agent: Some(2),
+            agent: (!from_template).then_some(2),
             healthy: true,
             accepted: BTreeSet::new(),
             was_accepted: false,
             endings: 0,
+            programs: 0,
         }
     }
 
@@ -106,6 +125,8 @@ impl World {
                 });
                 self.agent = Some(self.conns);
             }
+            (Step::ProgramEnds, _) => return self.program_ends(0),
+            (Step::ProgramFails, _) => return self.program_ends(1),
             (Step::Stored, _) if self.sim.is_storing() => drop(self.sim.stored()),
             (Step::StoreFails, _) if self.healthy && self.sim.is_storing() => {
                 self.sim.store_fails();
@@ -119,6 +140,7 @@ impl World {
             (Step::Restart, _) => {
                 self.notice();
                 self.sim.store = StoreMode::Prompt;
+                self.sim.shell.living.clear();
                 self.sim.restart();
                 self.promptly(|sim, conn| {
                     sim.connect(conn, operator().device("desk"));
@@ -135,6 +157,14 @@ impl World {
             }
             _ => return false,
         }
+        self.notice();
+        true
+    }
+
+    fn program_ends(&mut self, code: i32) -> bool {
+        let Some(spawn) = self.sim.shell.living.keys().next().cloned() else { return false };
+        let number = self.sim.shell.ids.iter().position(|id| *id == spawn).unwrap() + 1;
+        self.sim.ends(number, code);
         self.notice();
         true
     }
@@ -165,6 +195,10 @@ impl World {
                     self.endings += 1;
                     assert_eq!(self.endings, 1, "a second ending");
                 }
+                Effect::Child(order) if matches!(*order, ChildOrder::Launch(_)) => {
+                    self.programs += 1;
+                    assert_eq!(self.programs, 1, "a second program");
+                }
                 _ => {}
             }
         }
@@ -175,7 +209,7 @@ impl World {
         self.take(Step::StoreRecovers);
         while self.take(Step::Stored) {}
         self.take(Step::AgentLeaves);
-        while self.take(Step::Stored) {}
+        while self.take(Step::ProgramEnds) || self.take(Step::Stored) {}
         assert_eq!(self.endings, usize::from(self.was_accepted), "an ending is missing");
         assert_eq!(self.accepted, BTreeSet::new(), "a second answer is missing");
         if self.was_accepted {
@@ -191,15 +225,15 @@ impl World {
     }
 }
 
-fn play(history: &[Step]) -> Option<World> {
-    let mut world = World::new();
+fn play(from_template: bool, history: &[Step]) -> Option<World> {
+    let mut world = World::new(from_template);
     history.iter().all(|step| world.take(*step)).then_some(world)
 }
 
-fn explore(history: &mut Vec<Step>, steps_left: usize, tried: &mut usize) {
+fn explore(from_template: bool, history: &mut Vec<Step>, steps_left: usize, tried: &mut usize) {
     let shown = history.clone();
     let played = std::panic::catch_unwind(|| {
-        play(&shown).map(|mut world| {
+        play(from_template, &shown).map(|mut world| {
             world.settle();
         })
     });
@@ -214,16 +248,30 @@ fn explore(history: &mut Vec<Step>, steps_left: usize, tried: &mut usize) {
     if let Some(steps_left) = steps_left.checked_sub(1) {
         for step in STEPS {
             history.push(step);
-            explore(history, steps_left, tried);
+            explore(from_template, history, steps_left, tried);
             history.pop();
         }
     }
 }
 
+/// Every history that begins with one of these.
+#[track_caller]
+fn check_all(from_template: bool, beginnings: &[&[Step]]) {
+    let mut tried = 0;
+    for beginning in beginnings {
+        explore(from_template, &mut beginning.to_vec(), STEPS_MAX, &mut tried);
+    }
+    assert!(tried > 1_000, "only {tried} histories");
+}
+
 #[test]
 fn every_run_that_is_accepted_ends_once_in_every_short_history() {
-    let mut tried = 0;
-    explore(&mut vec![Step::Ask], STEPS_MAX, &mut tried);
-    explore(&mut vec![Step::Ask, Step::Stored], STEPS_MAX, &mut tried);
-    assert!(tried > 1_000, "only {tried} histories");
+    check_all(false, &[&[Step::Ask], &[Step::Ask, Step::Stored]]);
+}
+
+#[test]
+fn every_run_of_a_template_that_is_accepted_ends_once_in_every_short_history() {
+    // With the last of these the program runs.
+    let running = [Step::Ask, Step::Stored, Step::Stored];
+    check_all(true, &[&running[..1], &running[..2], &running]);
 }

@@ -23,7 +23,7 @@ use crate::runs::{TOLD, abort, ask, start, update, wait};
 use crate::sessions::usage;
 use crate::sim::{Sim, StoreMode};
 
-fn template() -> AgentTemplate {
+pub(crate) fn template() -> AgentTemplate {
     AgentTemplate {
         command: "worker".to_owned(),
         args: vec!["--task".to_owned(), "{task}".to_owned()],

@@ -54,8 +54,8 @@ pub(crate) struct Sim {
     shown: BTreeSet<&'static str>,
     transcript: String,
     pub(crate) log: Vec<Effect>,
-    requests: u64,
-    reopened: bool,
+    pub(crate) requests: u64,
+    restarts: u8,
     pub(crate) shell: Shell,
 }
 
@@ -83,7 +83,7 @@ impl Sim {
             transcript: String::new(),
             log: Vec::new(),
             requests: 0,
-            reopened: false,
+            restarts: 0,
             shell: Shell::default(),
         };
         sim.input(Input::Tick);
@@ -108,8 +108,9 @@ impl Sim {
         self.heard.clear();
         self.admitted.clear();
         let disk = self.disk.clone();
-        let seed = if self.reopened { [3; 32] } else { [2; 32] };
-        self.reopened = true;
+        self.restarts += 1;
+        // Another seed for each life, as the shell draws one.
+        let seed = [1 + self.restarts; 32];
         self.hub = Hub::new(self.policy.clone(), disk, seed, self.now);
         self.note("restarted");
         self.input(Input::Tick)

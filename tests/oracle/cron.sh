@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # When jobs come, against a second implementation: PyPI's croniter.
 #
-#   tests/oracle/cron.sh quick    days of change and month ends; jobs of once a day all year
-#   tests/oracle/cron.sh full     all of the year, and the days of change in every zone (minutes)
+#   tests/oracle/cron.sh quick    fifty schedules over a year, each in its time zone
+#   tests/oracle/cron.sh full     besides, each in every zone on the days on which clocks change
 #
 # What is compared, and what a run needs and leaves behind: cron.py.
 set -euo pipefail

@@ -105,6 +105,13 @@ impl Job {
         is_once && has_come && !self.record.enabled && !self.leaving && self.phase == Phase::Idle
     }
 
+    /// Whether it has come, went well, and is kept for nothing but that.
+    pub(super) fn is_to_be_forgotten(&self) -> bool {
+        let mut scheduled = self.runs.iter().rev().filter(|run| run.trigger != Trigger::Manual);
+        let went_well = scheduled.next().is_some_and(|run| run.status == RunStatus::Ok);
+        self.record.delete_after_run && self.is_over() && went_well
+    }
+
     /// When it comes next.
     pub(super) fn next(&self) -> Option<u64> {
         if !self.record.enabled || self.leaving {
@@ -153,17 +160,25 @@ impl Job {
         record
     }
 
-    /// Takes the next number for a run.
-    pub(super) fn take_number(&mut self) -> u64 {
-        self.record.last_number += 1;
+    /// The number that the next run has.
+    pub(in crate::hub) fn next_number(&self) -> u64 {
+        self.record.last_number + 1
+    }
+
+    fn take_number(&mut self) -> u64 {
+        self.record.last_number = self.next_number();
         self.record.last_number
     }
 
     /// Notes occurrences that did not run; those of one kind that follow each other stand
     /// together. Returns the entry.
     pub(super) fn note(&mut self, status: RunStatus, span: Span, why: &str) -> Arc<CronRun> {
+        let follows = |last: &CronRun| {
+            let next = self.schedule.as_ref()?.next_after(last.last_occurrence_ms)?;
+            (next == span.first_ms).then_some(())
+        };
         let together = self.runs.back().filter(|last| {
-            last.status == status && last.error.as_deref() == Some(why) && last.count > 0
+            last.status == status && last.error.as_deref() == Some(why) && follows(last).is_some()
         });
         let run = match together {
             Some(last) => {

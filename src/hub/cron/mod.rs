@@ -31,7 +31,7 @@ use crate::base::time::{Moment, millis};
 use crate::hub::commits::Commits;
 use crate::hub::cron::job::Job;
 pub(super) use crate::hub::cron::job::Phase;
-pub(super) use crate::hub::cron::storing::CronWaiter;
+pub(super) use crate::hub::cron::storing::{CronAsker, CronWaiter};
 use crate::hub::gauges::Tally;
 use crate::hub::policy::CronPolicy;
 use crate::hub::records::Change;

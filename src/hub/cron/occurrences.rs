@@ -18,6 +18,7 @@ const NOT_RUNNING: &str = "the gateway was not running";
 const LATE: &str = "the clock was set forward, or the machine stood still";
 const CHANGED: &str = "the job was changed before it could run";
 const BUSY: &str = "the run before had not ended";
+const NO_PLACE: &str = "no place was free until the next one came";
 
 /// How a run came out: what it says, or why it failed.
 pub(in crate::hub) type Outcome = Result<Option<String>, String>;
@@ -40,6 +41,8 @@ impl Hub {
                 self.run_owed(now, &id, effects);
             }
         }
+        // Places are free for them, too, when a run has not begun because of the store.
+        self.start_waiting(now, effects);
         while let Some((at_ms, id)) = self.cron.due.first()
             && *at_ms <= now.unix_ms
         {
@@ -63,6 +66,12 @@ impl Hub {
         let (missed, earlier) = (job.record.missed, job.but_last(span));
         if job.has_run(span.last_ms) {
             // The clock was set back; this one has been.
+        } else if let Phase::Waiting { occurrence_ms, .. } = &mut job.phase {
+            // On disk the one that waits is not settled, so none after it may be on record.
+            let waited_ms = std::mem::replace(occurrence_ms, span.last_ms);
+            let last_ms = earlier.map_or(waited_ms, |earlier| earlier.last_ms);
+            let before = Span { first_ms: waited_ms, last_ms, count: span.count };
+            self.note(id, RunStatus::Skipped, before, NO_PLACE, effects);
         } else if job.phase != Phase::Idle {
             self.note(id, RunStatus::Skipped, span, BUSY, effects);
         } else if missed == Missed::Skip && (late.is_some() || !can_start) {

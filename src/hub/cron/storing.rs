@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::base::ids::{ConnId, JobId, RequestId};
 use crate::base::time::Moment;
+use crate::hub::answers::Answer;
 use crate::hub::commits::Waiter;
 use crate::hub::cron::job::Phase;
 use crate::hub::effect::Effect;
@@ -23,12 +24,13 @@ pub(in crate::hub) type CronAsker = (ConnId, RequestId);
 /// What waits for a commit.
 pub(in crate::hub) enum CronWaiter {
     /// A job that was added.
-    Added { asker: CronAsker, job: JobId },
+    Added { asker: Option<CronAsker>, job: JobId },
     /// A job that was changed, from what it was.
     Updated { asker: CronAsker, before: Box<CronJob>, schedule: Option<Schedule> },
     /// A job that is to be forgotten.
     Removed { asker: Option<CronAsker>, job: JobId },
-    /// A run that begins when this is on disk.
+    /// A run that begins when this is on disk. Whoever asked with an idempotency key, as for the
+    /// others, is answered by `answers`.
     Start { job: JobId, number: u64, asker: Option<CronAsker> },
 }
 
@@ -77,9 +79,9 @@ impl Hub {
         effects: &mut Vec<Effect>,
     ) {
         match waiter {
-            CronWaiter::Added { asker, job } => self.changed("added", asker, &job, effects),
+            CronWaiter::Added { asker, job } => self.changed(now, "added", asker, &job, effects),
             CronWaiter::Updated { asker, before, .. } => {
-                self.changed("updated", asker, &before.id, effects);
+                self.changed(now, "updated", Some(asker), &before.id, effects);
             }
             CronWaiter::Removed { asker, job } => {
                 if self.cron.jobs.get(&job).is_some_and(|job| job.leaving) {
@@ -103,17 +105,16 @@ impl Hub {
 
     fn changed(
         &self,
+        now: Moment,
         action: &'static str,
-        (conn, id): CronAsker,
+        asker: Option<CronAsker>,
         job: &JobId,
         effects: &mut Vec<Effect>,
     ) {
-        let result = match self.cron.jobs.get(job) {
-            Some(job) => Ok(Reply::Cron(Box::new(CronReply::Job(Arc::new(job.record.clone()))))),
-            None => Err(Box::new(refusals::no_such_job(job))),
-        };
+        if let Some((conn, id)) = asker {
+            self.respond(conn, id, self.reply_of(now, Answer::Job(job.clone())), effects);
+        }
         let next = self.cron.jobs.get(job).and_then(|job| job.record.state.next_run_at_ms);
-        self.respond(conn, id, result, effects);
         self.tell_change(action, job.clone(), next, effects);
     }
 
@@ -145,7 +146,7 @@ impl Hub {
         };
         match waiter {
             CronWaiter::Added { asker, job } => {
-                refuse(self, Some(asker));
+                refuse(self, asker);
                 self.cron.forget(&job);
             }
             CronWaiter::Updated { asker, before, schedule } => {
@@ -186,6 +187,9 @@ impl Hub {
                     self.commits.put_cron_job(job.durable());
                     for run in &job.runs {
                         self.commits.put_cron_run(run);
+                    }
+                    if job.is_to_be_forgotten() {
+                        self.remove_job(&id, None);
                     }
                 }
                 None => self.commits.delete_cron_job(&id),

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use crate::base::ids::{ConnId, JobId, RequestId};
 use crate::base::limits::{CRON_LIST_BYTES_MAX, CRON_PAYLOAD_BYTES_MAX, CRON_RUN_RETRY_AFTER};
 use crate::base::time::{Moment, millis};
+use crate::hub::answers::Answer;
 use crate::hub::commits::Waiter;
-use crate::hub::cron::CronWaiter;
+use crate::hub::cron::{CronAsker, CronWaiter};
 use crate::hub::effect::Effect;
+use crate::hub::records::AnswerKey;
+use crate::hub::reports::Repetition;
 use crate::hub::{Hub, refusals};
 use crate::protocol::cron::{
     CronJob, CronList, CronReply, CronRequest, CronStatus, JobPatch, JobState, Missed, NewJob,
@@ -18,9 +21,11 @@ use crate::protocol::cron::{
 };
 use crate::protocol::error::{ErrorCode, ProtocolError};
 use crate::protocol::reply::Reply;
+use crate::protocol::request::Idempotency;
 use crate::protocol::schedule::Schedule;
 
-type Answer = Result<CronReply, Box<ProtocolError>>;
+/// A request's idempotency key, and the hash of its params.
+type Once = (AnswerKey, [u8; 32]);
 
 impl Hub {
     pub(in crate::hub) fn cron_request(
@@ -32,26 +37,75 @@ impl Hub {
         effects: &mut Vec<Effect>,
     ) {
         let asker = (conn, id.clone());
+        let once = match self.first_time(now, &asker, &ask) {
+            Ok(once) => once,
+            Err(None) => return,
+            Err(Some(result)) => return self.respond(conn, id, result, effects),
+        };
         let answer = match ask {
             CronRequest::List(list) => Some(Ok(self.cron_list(list))),
             CronRequest::Status => Some(Ok(self.cron_status())),
             CronRequest::Runs { job, limit } => Some(self.cron_runs(&job, limit)),
             // What follows changes something: answered now only if it cannot be.
-            CronRequest::Add(job) => self.cron_add(now, *job, asker).err().map(Err),
+            CronRequest::Add(job) => self.cron_add(now, *job, asker, once).err().map(Err),
             CronRequest::Update(job, patch) => {
                 self.cron_update(now, &job, *patch, asker, effects).err().map(Err)
             }
             CronRequest::Remove(job) => self
                 .cron_remove(job, asker)
                 .map_or_else(|error| Some(Err(error)), |reply| reply.map(Ok)),
-            CronRequest::Run { job, only_if_due } => self
-                .cron_run(now, &job, only_if_due, asker)
+            CronRequest::Run { job, only_if_due, .. } => self
+                .cron_run(now, &job, only_if_due, asker, once)
                 .map_or_else(|error| Some(Err(error)), |reply| reply.map(Ok)),
         };
         if let Some(answer) = answer {
             let result = answer.map(|reply| Reply::Cron(Box::new(reply)));
             self.respond(conn, id, result, effects);
         }
+    }
+
+    /// The key of a request that has one and was not there before. `Err`: it was, and this is its
+    /// answer, or it waits with the first.
+    fn first_time(
+        &mut self,
+        now: Moment,
+        asker: &CronAsker,
+        ask: &CronRequest,
+    ) -> Result<Option<Once>, Option<Result<Reply, Box<ProtocolError>>>> {
+        let (method, idempotency) = match ask {
+            CronRequest::Add(job) => ("cron.add", &job.idempotency),
+            CronRequest::Run { idempotency, .. } => ("cron.run", idempotency),
+            // To do these once more does no more.
+            CronRequest::List(_)
+            | CronRequest::Status
+            | CronRequest::Runs { .. }
+            | CronRequest::Update(..)
+            | CronRequest::Remove(_) => return Ok(None),
+        };
+        let Some(Idempotency { key, params_hash }) = idempotency.clone() else { return Ok(None) };
+        let user = self.clients.get(asker.0).ok_or(None)?.grant.user.clone();
+        let key = AnswerKey { user, method: method.to_owned(), key };
+        match self.repetition(now, &key, &params_hash, Some(asker)) {
+            Repetition::None => Ok(Some((key, params_hash))),
+            Repetition::Waits => Err(None),
+            Repetition::Answered(result) => Err(Some(result)),
+        }
+    }
+
+    /// Keeps what a request with a key is answered with, once that is on disk; who asked, if it has
+    /// none.
+    fn keep_answer(
+        &mut self,
+        now: Moment,
+        once: Option<Once>,
+        asker: CronAsker,
+        answer: Answer,
+    ) -> Option<CronAsker> {
+        let Some((key, params_hash)) = once else { return Some(asker) };
+        let record = self.answers.begin(now, key.clone(), params_hash, Some(asker), answer);
+        self.commits.put_answer(record);
+        self.commits.wait(Waiter::Answer(key));
+        None
     }
 
     fn cron_list(&self, list: CronList) -> CronReply {
@@ -81,7 +135,7 @@ impl Hub {
         })
     }
 
-    fn cron_runs(&self, id: &JobId, limit: usize) -> Answer {
+    fn cron_runs(&self, id: &JobId, limit: usize) -> Result<CronReply, Box<ProtocolError>> {
         let job = self.cron.get(id).ok_or_else(|| Box::new(refusals::no_such_job(id)))?;
         Ok(CronReply::Runs(job.runs.iter().rev().take(limit).cloned().collect()))
     }
@@ -99,7 +153,8 @@ impl Hub {
         &mut self,
         now: Moment,
         new: NewJob,
-        asker: (ConnId, RequestId),
+        asker: CronAsker,
+        once: Option<Once>,
     ) -> Result<(), Box<ProtocolError>> {
         self.cron_writable()?;
         self.make_room_for_job()?;
@@ -127,6 +182,7 @@ impl Hub {
         };
         self.cron.insert(&id, record, schedule);
         self.save_job(&id);
+        let asker = self.keep_answer(now, once, asker, Answer::Job(id.clone()));
         self.commits.wait(Waiter::Cron(Box::new(CronWaiter::Added { asker, job: id })));
         Ok(())
     }
@@ -152,7 +208,7 @@ impl Hub {
         now: Moment,
         id: &JobId,
         patch: JobPatch,
-        asker: (ConnId, RequestId),
+        asker: CronAsker,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Box<ProtocolError>> {
         let zone = self.cron.policy.zone.clone();
@@ -205,7 +261,7 @@ impl Hub {
     fn cron_remove(
         &mut self,
         id: JobId,
-        asker: (ConnId, RequestId),
+        asker: CronAsker,
     ) -> Result<Option<CronReply>, Box<ProtocolError>> {
         self.cron_writable()?;
         if self.cron.get(&id).is_none() {
@@ -221,9 +277,11 @@ impl Hub {
         now: Moment,
         id: &JobId,
         only_if_due: bool,
-        asker: (ConnId, RequestId),
+        asker: CronAsker,
+        once: Option<Once>,
     ) -> Result<Option<CronReply>, Box<ProtocolError>> {
         let job = self.cron.get(id).ok_or_else(|| Box::new(refusals::no_such_job(id)))?;
+        let number = job.next_number();
         let is_due = job.record.state.next_run_at_ms.is_some_and(|at_ms| at_ms <= now.unix_ms);
         self.cron_writable()?;
         if self.is_job_busy(id) {
@@ -239,7 +297,9 @@ impl Hub {
                     .retry_after(millis(CRON_RUN_RETRY_AFTER)),
             ));
         }
-        self.start(now, id, now.unix_ms, Trigger::Manual, Some(asker));
+        let answer = Answer::JobStarted { job: id.clone(), number };
+        let asker = self.keep_answer(now, once, asker, answer);
+        self.start(now, id, now.unix_ms, Trigger::Manual, asker);
         Ok(None)
     }
 }

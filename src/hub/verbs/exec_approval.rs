@@ -167,8 +167,8 @@ impl Hub {
         two_phase: bool,
         effects: &mut Vec<Effect>,
     ) -> Result<Outcome, ProtocolError> {
-        if approval.resolution.is_some() {
-            return Ok(Outcome::Now(ApprovalReply::Decided(approval)));
+        if let Some(decided) = self.approvals.decision(&approval.id) {
+            return Ok(Outcome::Now(ApprovalReply::Decided(Arc::clone(decided))));
         }
         if !two_phase {
             self.begin_wait(conn)?;
@@ -224,7 +224,7 @@ impl Hub {
         Ok(Outcome::Stored(ApprovalReply::Resolved(decided)))
     }
 
-    /// Ends an open request, tells everybody, and answers those who wait.
+    /// Ends an open request and tells everybody; those who wait are answered once it is on disk.
     fn decide_approval(
         &mut self,
         now: Moment,
@@ -233,10 +233,21 @@ impl Hub {
         by: Actor,
         effects: &mut Vec<Effect>,
     ) -> Option<Arc<Approval>> {
-        let (decided, waiters) = self.approvals.resolve(now, id, resolution)?;
+        let decided = self.approvals.resolve(now, id, resolution)?;
         self.commits.mark_approval(id.clone());
         effects.push(Effect::Broadcast(Event::ApprovalResolved(Arc::clone(&decided))));
         effects.push(audit(AuditKind::ApprovalResolved, by, resolution_members(&decided)));
+        if self.commits.is_healthy() {
+            self.commits.wait(commits::Waiter::Decision(id.clone()));
+        } else {
+            self.decision_told(id, effects);
+        }
+        Some(decided)
+    }
+
+    /// A decision is as durable as it will be: everyone who waits is answered.
+    pub(in crate::hub) fn decision_told(&mut self, id: &ApprovalId, effects: &mut Vec<Effect>) {
+        let Some((decided, waiters)) = self.approvals.tell(id) else { return };
         for Waiter { conn, id, again } in waiters {
             let reply = Reply::Approvals(Box::new(ApprovalReply::Decided(Arc::clone(&decided))));
             if again {
@@ -246,7 +257,6 @@ impl Hub {
                 self.respond(conn, id, Ok(reply), effects);
             }
         }
-        Some(decided)
     }
 
     /// Ends the requests whose time is over.

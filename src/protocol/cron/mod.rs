@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::{AgentName, JobId, SessionKey, UserName};
+use crate::protocol::request::Idempotency;
 use crate::protocol::schedule::{Schedule, ScheduleText};
 
 pub use write::{notification, run_name};
@@ -74,6 +75,8 @@ pub enum CronRequest {
         job: JobId,
         /// Only if it is due.
         only_if_due: bool,
+        /// See [`Idempotency`].
+        idempotency: Option<Idempotency>,
     },
 }
 
@@ -105,6 +108,8 @@ pub struct NewJob {
     pub payload: CronPayload,
     /// What happens to occurrences that were missed; `None`: as its schedule suggests.
     pub missed: Option<Missed>,
+    /// See [`Idempotency`].
+    pub idempotency: Option<Idempotency>,
 }
 
 /// Parameters of `cron.update`: what changes.

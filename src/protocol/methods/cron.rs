@@ -24,11 +24,12 @@ use crate::protocol::cron::{
 };
 use crate::protocol::fields::{Invalid, Object, Place};
 use crate::protocol::methods::session_key::{self, printable};
+use crate::protocol::request::Idempotency;
 use crate::protocol::schedule::{Expression, Schedule, Zone, parse_moment};
 use crate::protocol::speaker::Speaker;
 
 /// The known parameters of all of them; each ignores those of the others.
-pub(in crate::protocol) const PARAMS: [&str; 17] = [
+pub(in crate::protocol) const PARAMS: [&str; 18] = [
     "id",
     "jobId",
     "name",
@@ -46,6 +47,7 @@ pub(in crate::protocol) const PARAMS: [&str; 17] = [
     "limit",
     "offset",
     "mode",
+    "idempotencyKey",
 ];
 /// A schedule's members.
 const SCHEDULE: [&str; 7] = ["kind", "at", "atMs", "everyMs", "anchorMs", "expr", "tz"];
@@ -68,14 +70,15 @@ const PAYLOAD: [&str; 15] = [
     "reports",
 ];
 
-type Params<'a> = Object<'a, 17>;
+type Params<'a> = Object<'a, 18>;
 
-/// Reads the parameters of `method`.
+/// Reads the parameters of `method`; `idempotency` counts where a repetition would do more.
 pub(in crate::protocol) fn read(
     method: CronMethod,
-    params: &Params<'_>,
+    (params, idempotency): (Params<'_>, Option<Idempotency>),
     now_ms: u64,
 ) -> Result<CronRequest, Invalid> {
+    let params = &params;
     Ok(match method {
         CronMethod::Status => CronRequest::Status,
         CronMethod::List => CronRequest::List(CronList {
@@ -87,7 +90,7 @@ pub(in crate::protocol) fn read(
             job: job_id(params)?,
             limit: limit(params, CRON_RUNS_PER_JOB_MAX, CRON_RUNS_PER_JOB_MAX)?,
         },
-        CronMethod::Add => CronRequest::Add(Box::new(new_job(params, now_ms)?)),
+        CronMethod::Add => CronRequest::Add(Box::new(new_job(params, idempotency, now_ms)?)),
         CronMethod::Update => {
             let job = job_id(params)?;
             let changes = match params.raw("patch") {
@@ -107,7 +110,7 @@ pub(in crate::protocol) fn read(
                 Some("due") => true,
                 Some(_) => return Err(params.invalid("mode", "must be force or due")),
             };
-            CronRequest::Run { job: job_id(params)?, only_if_due }
+            CronRequest::Run { job: job_id(params)?, only_if_due, idempotency }
         }
     })
 }
@@ -148,7 +151,11 @@ fn saturated(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn new_job(params: &Params<'_>, now_ms: u64) -> Result<NewJob, Invalid> {
+fn new_job(
+    params: &Params<'_>,
+    idempotency: Option<Idempotency>,
+    now_ms: u64,
+) -> Result<NewJob, Invalid> {
     let patch = patch(params, Names::ROOT, now_ms)?;
     let missing = |name: &str| params.invalid(name, "must be an object");
     Ok(NewJob {
@@ -159,6 +166,7 @@ fn new_job(params: &Params<'_>, now_ms: u64) -> Result<NewJob, Invalid> {
         schedule: patch.schedule.ok_or_else(|| missing("schedule"))?,
         payload: patch.payload.ok_or_else(|| missing("payload"))?,
         missed: patch.missed,
+        idempotency,
     })
 }
 

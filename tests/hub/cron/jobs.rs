@@ -3,6 +3,7 @@
 use super::*;
 use crate::sim::StoreMode;
 use expect_test::expect;
+use openclaw_gateway::protocol::request::Idempotency;
 
 #[test]
 fn an_occurrence_is_on_disk_as_started_before_it_does_anything() {
@@ -29,6 +30,80 @@ fn an_occurrence_is_on_disk_as_started_before_it_does_anything() {
             60s -- ran
             60s -- stored
             60s Respond(conn-1, r2, runs [#1 ok 60s])
+        "#]],
+    );
+}
+
+fn once(key: &str, params: u8) -> Option<Idempotency> {
+    Some(Idempotency { key: key.to_owned(), params_hash: [params; 32] })
+}
+
+#[test]
+fn a_repetition_of_a_request_with_a_key_adds_and_runs_nothing() {
+    check(
+        |sim| {
+            let ask = |params| NewJob { idempotency: once("k", params), ..job("tea", every(60)) };
+            sim.store = StoreMode::Held;
+            add(sim, ask(1));
+            add(sim, ask(1));
+            sim.note("both are answered when it is on disk").stored();
+            add(sim, ask(1));
+            add(sim, ask(2));
+            sim.store = StoreMode::Prompt;
+            let run = |sim: &mut Sim| {
+                let job = first(sim);
+                let ask = CronRequest::Run { job, only_if_due: false, idempotency: once("k", 1) };
+                sim.request(1, Request::Cron(ask));
+            };
+            run(sim);
+            run(sim);
+            sim.note("after a restart").restart();
+            connect_again(sim);
+            run(sim);
+            add(sim, ask(1));
+            assert_eq!((sim.disk.cron_jobs.len(), sim.disk.cron_runs.len()), (1, 1));
+        },
+        expect![[r#"
+            0s -- both are answered when it is on disk
+            0s -- stored
+            0s Respond(conn-1, r1, job tea next 60s)
+            0s Respond(conn-1, r2, job tea next 60s)
+            0s Broadcast(cron added next 60s)
+            0s Respond(conn-1, r3, job tea next 60s)
+            0s Respond(conn-1, r4, CONFLICT "this idempotencyKey was used with other params")
+            0s Respond(conn-1, r5, started 1)
+            0s Broadcast(cron started #1 running at 0s next 60s)
+            0s Broadcast(log 1 "timestamp":1795000000000,"level":"info","source":"cron","message":"hello")
+            0s Broadcast(notification {"id":1795000000000,"recipient":"operator","type":"cron","title":"tea","message":"hello","source_type":"cron","source_id":"job-01bad93d8dbcfd3d","created_at":1795000000})
+            0s Broadcast(cron finished #1 ok at 0s next 60s)
+            0s Respond(conn-1, r6, started 1)
+            0s -- after a restart
+            0s -- restarted
+            0s Respond(conn-1, r7, started 1)
+            0s Respond(conn-1, r8, job tea ok next 60s)
+        "#]],
+    );
+}
+
+#[test]
+fn a_request_with_a_key_that_was_not_stored_is_free_to_come_again() {
+    check(
+        |sim| {
+            let ask = NewJob { idempotency: once("k", 1), ..job("tea", every(60)) };
+            sim.store = StoreMode::Held;
+            add(sim, ask.clone());
+            sim.store_fails();
+            sim.store = StoreMode::Prompt;
+            sim.store_recovers();
+            add(sim, ask);
+            assert_eq!((sim.disk.cron_jobs.len(), sim.disk.answers.len()), (1, 1));
+        },
+        expect![[r#"
+            0s -- store fails
+            0s Respond(conn-1, r1, UNAVAILABLE "not stored: the gateway's store takes no writes right now" retry 1000)
+            0s -- store recovers
+            0s Respond(conn-1, r2, job tea next 60s)
+            0s Broadcast(cron added next 60s)
         "#]],
     );
 }
@@ -87,7 +162,10 @@ fn a_job_runs_at_once_when_it_is_told_to_even_if_it_is_switched_off() {
             connect_again(sim);
             run_now(sim);
             let job = first(sim);
-            sim.request(1, Request::Cron(CronRequest::Run { job, only_if_due: true }));
+            sim.request(
+                1,
+                Request::Cron(CronRequest::Run { job, only_if_due: true, idempotency: None }),
+            );
             runs(sim);
             list(sim);
         },

@@ -202,6 +202,33 @@ fn a_store_that_fails_delays_an_occurrence_that_is_to_be_made_up_for() {
 }
 
 #[test]
+fn a_job_that_came_while_the_store_failed_is_forgotten_when_it_recovers() {
+    check(
+        |sim| {
+            let once = job("once", Schedule::At(START_MS + 5_000));
+            add(sim, NewJob { delete_after_run: true, ..once });
+            sim.only(&["Cron"]);
+            sim.store = StoreMode::Held;
+            sim.run_secs(5).stored().note("it has run").store_fails();
+            sim.store = StoreMode::Prompt;
+            sim.store_recovers();
+            assert!(sim.disk.cron_jobs.is_empty() && sim.disk.cron_runs.is_empty());
+        },
+        expect![[r#"
+            0s Respond(conn-1, r1, job once next 5s)
+            0s Broadcast(cron added next 5s)
+            5s -- stored
+            5s Broadcast(cron started #1 running at 5s)
+            5s Broadcast(cron finished #1 ok at 5s)
+            5s -- it has run
+            5s -- store fails
+            5s -- store recovers
+            5s Broadcast(cron removed)
+        "#]],
+    );
+}
+
+#[test]
 fn changes_that_are_not_on_disk_are_taken_back() {
     check(
         |sim| {

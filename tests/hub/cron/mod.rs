@@ -1,6 +1,7 @@
 //! The schedule: every occurrence runs once or stands in the history, whatever happens.
 
 mod clocks;
+mod histories;
 mod jobs;
 mod misses;
 mod running;
@@ -54,6 +55,7 @@ pub(crate) fn job(name: &str, schedule: Schedule) -> NewJob {
         schedule,
         payload: CronPayload::SystemEvent { text: Arc::from("hello") },
         missed: None,
+        idempotency: None,
     }
 }
 
@@ -78,7 +80,7 @@ fn list(sim: &mut Sim) {
 
 fn run_now(sim: &mut Sim) {
     let job = first(sim);
-    sim.request(1, Request::Cron(CronRequest::Run { job, only_if_due: false }));
+    sim.request(1, Request::Cron(CronRequest::Run { job, only_if_due: false, idempotency: None }));
 }
 
 fn update(sim: &mut Sim, patch: JobPatch) {

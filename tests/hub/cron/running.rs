@@ -8,7 +8,7 @@ use super::*;
 use crate::sim::StoreMode;
 
 /// A job that runs the program `p`.
-fn program(name: &str, seconds: u64) -> NewJob {
+pub(super) fn program(name: &str, seconds: u64) -> NewJob {
     let spawn = CronSpawn {
         command: "p".to_owned(),
         args: Vec::new(),
@@ -207,6 +207,66 @@ fn jobs_wait_for_a_free_place_in_the_order_in_which_they_came() {
             106s Broadcast(cron finished #1 ok at 101s next 121s)
             106s Broadcast(spawn_result sp-2 sp-2 completed pid 102 Code(0))
             106s Respond(conn-1, r3, cron 2 jobs, 0 running)
+        "#]],
+    );
+}
+
+#[test]
+fn of_occurrences_that_wait_for_a_place_the_newest_runs() {
+    story(
+        1,
+        |sim| {
+            add(sim, program("long", 600));
+            sim.run_secs(540);
+            connect_again(sim);
+            add(sim, program("short", 60));
+            live(sim, 190);
+            sim.note("the long one ends").ends(1, 0);
+            let job = sim.disk.cron_jobs.last().unwrap().id.clone();
+            sim.request(1, Request::Cron(CronRequest::Runs { job, limit: 50 }));
+        },
+        expect![[r#"
+            0s Respond(conn-1, r1, job long next 600s)
+            0s Broadcast(cron added next 600s)
+            540s Respond(conn-1, r2, job short next 600s)
+            540s Broadcast(cron added next 600s)
+            600s Broadcast(cron started #1 running at 600s next 1200s)
+            600s Broadcast(spawn_result sp-1 sp-1 running pid 101)
+            660s Broadcast(cron skipped #1 skipped at 600s (no place was free until the next one came) next 720s)
+            720s Broadcast(cron skipped #1 skipped at 660s (no place was free until the next one came) next 780s)
+            730s -- the long one ends
+            730s Broadcast(spawn_result sp-1 sp-1 completed pid 101 Code(0))
+            730s Broadcast(cron finished #1 ok at 600s next 1200s)
+            730s Broadcast(cron started #2 running at 730s next 780s)
+            730s Broadcast(spawn_result sp-2 sp-2 running pid 102)
+            730s Respond(conn-1, r3, runs [#2 running 720s, #1 skipped 600s to 660s x2 (no place was free until the next one came)])
+        "#]],
+    );
+}
+
+#[test]
+fn a_place_is_free_for_another_when_a_run_cannot_begin() {
+    story(
+        1,
+        |sim| {
+            add(sim, program("first", 60));
+            add(sim, NewJob { missed: Some(Missed::RunOnce), ..program("second", 60) });
+            sim.store = StoreMode::Held;
+            live(sim, 60);
+            sim.store_fails();
+            sim.store = StoreMode::Prompt;
+            sim.store_recovers();
+        },
+        expect![[r#"
+            0s Respond(conn-1, r1, job first next 60s)
+            0s Broadcast(cron added next 60s)
+            0s Respond(conn-1, r2, job second next 60s)
+            0s Broadcast(cron added next 60s)
+            60s -- store fails
+            60s Broadcast(cron missed #2 missed at 60s (the store took no writes) next 120s)
+            60s -- store recovers
+            60s Broadcast(cron started #1 running at 60s next 120s)
+            60s Broadcast(spawn_result sp-1 sp-1 running pid 101)
         "#]],
     );
 }
