@@ -17,6 +17,8 @@ const REST: Duration = Duration::from_secs(20 * 60);
 impl World {
     /// Everything that waits comes to its end; then everyone tries once more.
     pub(super) fn finish(&mut self) {
+        self.settle();
+        self.remove_jobs();
         self.rest();
         for (id, conn) in self.conns.iter().filter(|(_, conn)| !conn.is_closing) {
             assert!(self.is_over || conn.grant.is_some(), "{id} was neither let in nor refused");
@@ -53,6 +55,23 @@ impl World {
             self.connect(peers::agent("b").bare().token(token.expose()));
         }
         self.settle();
+    }
+
+    /// Somebody removes every job, so that the rest comes to an end; then there is none on disk,
+    /// not even one of which nobody was told.
+    fn remove_jobs(&mut self) {
+        self.connect_anyway(peers::owner());
+        self.settle();
+        let owner = self.conns.iter().rfind(|(_, conn)| !conn.is_closing && conn.grant.is_some());
+        let Some((owner, _)) = owner else { return };
+        let owner = *owner;
+        for job in self.disk.cron_jobs.iter().map(|job| job.id.clone()).collect::<Vec<_>>() {
+            self.request(owner, "cron.remove", &format!(r#"{{"id":"{job}"}}"#));
+        }
+        self.settle();
+        let is_possible = self.policy.cron.enabled && self.stopping.is_none() && !self.is_over;
+        let left = (&self.disk.cron_jobs, &self.disk.cron_runs);
+        assert!(!is_possible || (left.0.is_empty() && left.1.is_empty()), "left: {left:?}");
     }
 
     /// Time enough for everything that waits, while everyone is heard of.

@@ -101,6 +101,7 @@ impl World {
             conn.spawn = Some(self.shell.admitted(presented, hello));
         } else {
             self.authority.check(&self.policy, &conn.asked, hello);
+            conn.by_secret = matches!(hello.auth_mode, "token" | "password");
         }
         conn.grant = Some(hello.grant.clone());
         conn.heard = self.now.at;
@@ -158,6 +159,10 @@ impl World {
             }
             Event::RunProgress(progress) => self.learn("run", progress.run.as_str()),
             Event::ApprovalRequested(approval) => self.learn("approval", approval.id.as_str()),
+            Event::Cron(news) => {
+                self.learn("job", news.job.as_str());
+                self.jobs.heard(news, &self.disk);
+            }
             Event::SpawnResult(shown) => self.spawn_shown(shown),
             _ => {}
         }

@@ -6,7 +6,34 @@ use super::{noise, prefixed};
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let noise = (0..64).map(|number| noise(number, 60 + 6 * usize::from(number)));
     let all = noise.chain([0, 2, 3, 4, 7].into_iter().map(everything));
-    all.chain([0, 64, 96].into_iter().flat_map(lives)).collect()
+    let lived = all.chain([0, 64, 96].into_iter().flat_map(lives));
+    lived.chain((0..requests::PAYLOADS.len() as u8).flat_map(jobs)).collect()
+}
+
+/// Where a method stands in the table of requests, the first time.
+fn row(method: &str) -> u8 {
+    requests::TABLE.iter().position(|(name, _)| *name == method).unwrap_or(0) as u8
+}
+
+/// Jobs of one payload on several schedules: they come, while the disk is well or not, the clock
+/// is set, the configuration changes, or the gateway is down. The numbers are those of the steps.
+fn jobs(payload: u8) -> Vec<Vec<u8>> {
+    const BEGIN: [u8; 13] = [64, 0, 0, 0, 0, 32, 0, 2, 0, 0, 32, 32, 60];
+    const STORED: [u8; 1] = [32];
+    let add = |schedule: u8| [14, 0, row("cron.add"), schedule, payload];
+    let about = |method: &str| [14, 0, row(method), 0];
+    let begin = [&BEGIN[..], &add(0), &STORED, &add(3), &STORED, &add(5), &STORED].concat();
+    let between: [&[u8]; 8] = [
+        &[44, 3, 32, 56, 0, 5, 32, 56, 0, 8, 32],
+        &[44, 61, 38, 1, 44, 5, 39, 32, 44, 61],
+        &[44, 61, 54, 44, 61, 32],
+        &[63, 4, 44, 61, 32, 63, 7, 44, 61, 32],
+        &[63, 0, 96, 0, 44, 61, 32],
+        &[&about("cron.run")[..], &STORED, &about("cron.remove"), &STORED].concat(),
+        &[&about("cron.run")[..], &about("cron.remove"), &[38, 0, 39, 32, 32, 44, 3]].concat(),
+        &[&about("cron.update")[..], &[5, 0, 38, 1, 44, 2, 40, 32, 44, 61, 32]].concat(),
+    ];
+    between.iter().map(|part| [&begin[..], part, &STORED, part, &STORED].concat()).collect()
 }
 
 /// The owner, an agent, and programs: asked, started, heard of, ended, one way and another.
@@ -15,10 +42,7 @@ fn lives(policy: u8) -> Vec<Vec<u8>> {
     const OWNER: [u8; 3] = [0, 0, 0];
     const AGENT: [u8; 4] = [0, 2, 0, 0];
     const STORED: [u8; 1] = [32];
-    let ask = |who: u8, method: &str, values: &[u8]| {
-        let row = requests::TABLE.iter().position(|(name, _)| *name == method).unwrap_or(0);
-        prefixed(&[14, who, row as u8], values)
-    };
+    let ask = |who: u8, method: &str, values: &[u8]| prefixed(&[14, who, row(method)], values);
     // Which process, and which of the things that it can do; see `hub::shell`.
     let goes_on = |what: u8| vec![56, 0, what];
     let begin = [&[policy, 0][..], &OWNER, &STORED, &AGENT, &STORED, &STORED].concat();
@@ -66,8 +90,7 @@ fn everything(policy: u8) -> Vec<u8> {
     const OWNER: [u8; 3] = [0, 0, 0];
     const STORED: [u8; 2] = [32, 32];
     const GONE: u8 = 49;
-    let approve = requests::TABLE.iter().position(|(method, _)| *method == "device.pair.approve");
-    let approve = [14, 0, approve.unwrap_or(0) as u8, 0];
+    let approve = [14, 0, row("device.pair.approve"), 0];
     let mut history = prefixed(&[policy, 0], OWNER);
     for device in 0..2 {
         let connect = [0, 3, device];

@@ -107,6 +107,9 @@ fn protocol() -> Vec<Vec<u8>> {
             "cost" => "0.25".to_owned(),
             "bool" => "true".to_owned(),
             "level" => "\"warn\"".to_owned(),
+            "schedule" => requests::SCHEDULES[place % requests::SCHEDULES.len()].to_owned(),
+            "payload" => requests::PAYLOADS[place % requests::PAYLOADS.len()].to_owned(),
+            "missed" => "\"run-once\"".to_owned(),
             name => format!("\"{name}\""),
         });
         for who in 0..3 {

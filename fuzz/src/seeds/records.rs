@@ -1,8 +1,8 @@
 //! One record of each kind, as it stands on the disk, and all of them together.
 
 use openclaw_gateway::base::ids::{
-    AgentName, AllowedId, ApprovalId, Cursor, DeviceId, RequestId, RunId, SessionKey, SpawnId,
-    UserName,
+    AgentName, AllowedId, ApprovalId, Cursor, DeviceId, JobId, RequestId, RunId, SessionKey,
+    SpawnId, UserName,
 };
 use openclaw_gateway::hub::child::{ChildMarks, Exit};
 use openclaw_gateway::hub::records::{
@@ -13,10 +13,14 @@ use openclaw_gateway::protocol::agent_status::AgentStatus;
 use openclaw_gateway::protocol::approvals::{
     AllowedCommand, Approval, CommandAsked, Decision, Resolution,
 };
+use openclaw_gateway::protocol::cron::{
+    CronJob, CronPayload, CronRun, JobState, Missed, RunStatus, Trigger,
+};
 use openclaw_gateway::protocol::device::PublicKey;
 use openclaw_gateway::protocol::log_entry::{Level, LogDraft};
 use openclaw_gateway::protocol::run::{ChatMessage, ChatRole, RunState};
 use openclaw_gateway::protocol::run_calls::RunMethod;
+use openclaw_gateway::protocol::schedule::ScheduleText;
 use openclaw_gateway::protocol::scope::{Role, ScopeSet};
 use openclaw_gateway::protocol::session::Session;
 use openclaw_gateway::protocol::spawn::SpawnStatus;
@@ -89,6 +93,9 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         json(b'q', &approval(None)),
         json(b'q', &approval(Some(Decision::AllowAlways))),
         json(b'w', &allowed()),
+        json(b'c', &job()),
+        json(b'h', &job_run(RunStatus::Running)),
+        json(b'h', &CronRun { number: 6, count: 3, ..job_run(RunStatus::Missed) }),
     ];
     let mut all = seeds.to_vec();
     all.push(seeds.join(&SEPARATOR));
@@ -198,6 +205,42 @@ fn allowed() -> AllowedCommand {
         host: None,
         by: UserName::new("default"),
         created_at_ms: 1_795_000_000_000,
+    }
+}
+
+/// Every minute, and its run goes on.
+fn job() -> CronJob {
+    CronJob {
+        id: JobId::new("job"),
+        user: UserName::new("default"),
+        name: "name".into(),
+        description: None,
+        enabled: true,
+        delete_after_run: false,
+        schedule: ScheduleText::Cron { expr: "* * * * *".into(), tz: Some("Europe/Berlin".into()) },
+        payload: CronPayload::SystemEvent { text: "text".into() },
+        missed: Missed::RunOnce,
+        created_at_ms: 1_794_999_000_000,
+        updated_at_ms: 1_794_999_000_000,
+        settled_through_ms: 1_794_999_960_000,
+        last_number: 7,
+        state: JobState { running_at_ms: Some(1_794_999_960_000), ..JobState::default() },
+    }
+}
+
+fn job_run(status: RunStatus) -> CronRun {
+    CronRun {
+        job: JobId::new("job"),
+        number: 7,
+        trigger: Trigger::Schedule,
+        status,
+        occurrence_ms: 1_794_999_960_000,
+        last_occurrence_ms: 1_794_999_960_000,
+        count: 1,
+        started_at_ms: Some(1_794_999_960_000),
+        ended_at_ms: None,
+        error: None,
+        summary: None,
     }
 }
 
