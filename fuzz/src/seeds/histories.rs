@@ -23,13 +23,14 @@ fn jobs(payload: u8) -> Vec<Vec<u8>> {
     let add = |schedule: u8| [14, 0, row("cron.add"), schedule, payload];
     let about = |method: &str| [14, 0, row(method), 0];
     let begin = [&BEGIN[..], &add(0), &STORED, &add(3), &STORED, &add(5), &STORED].concat();
-    let between: [&[u8]; 8] = [
+    let between: [&[u8]; 9] = [
         &[44, 3, 32, 56, 0, 5, 32, 56, 0, 8, 32],
         &[44, 61, 38, 1, 44, 5, 39, 32, 44, 61],
         &[44, 61, 54, 44, 61, 32],
         &[63, 4, 44, 61, 32, 63, 7, 44, 61, 32],
         &[63, 0, 96, 0, 44, 61, 32],
         &[&about("cron.run")[..], &STORED, &about("cron.remove"), &STORED].concat(),
+        &[&about("cron.run")[..], &about("cron.remove"), &STORED, &STORED].concat(),
         &[&about("cron.run")[..], &about("cron.remove"), &[38, 0, 39, 32, 32, 44, 3]].concat(),
         &[&about("cron.update")[..], &[5, 0, 38, 1, 44, 2, 40, 32, 44, 61, 32]].concat(),
     ];

@@ -3,6 +3,7 @@
 mod clocks;
 mod jobs;
 mod misses;
+mod removals;
 mod running;
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use super::*;
 use crate::sim::StoreMode;
 
 /// A job that runs the program `p`.
-fn program(name: &str, seconds: u64) -> NewJob {
+pub(super) fn program(name: &str, seconds: u64) -> NewJob {
     let spawn = CronSpawn {
         command: "p".to_owned(),
         args: Vec::new(),
