@@ -36,9 +36,16 @@ impl World {
             self.pass(Duration::from_secs(60));
             assert!(self.is_over, "it was asked to stop and goes on");
         }
+        // The limits that are in force stay: others would keep more, or less.
+        self.configured = self.policy.clone();
+        let before = self.read();
+        self.settle();
         self.restart();
         self.settle();
         self.promises.check_kept();
+        if before.is_some() {
+            assert_eq!(self.read(), before, "another after a restart");
+        }
         for device in DEVICES {
             for key in [device, "new-key"] {
                 for scopes in [ScopeSet::READ, ScopeSet::ADMIN] {

@@ -114,6 +114,7 @@ impl World {
     fn answered(&mut self, conn: ConnId, id: &RequestId, reply: &Reply) {
         let mut out = Vec::new();
         write_reply(&mut out, id.as_str(), reply);
+        self.last_answer = out;
         let is_first = match reply {
             Reply::Runs(reply) => matches!(**reply, RunReply::Accepted { .. }),
             Reply::Approvals(reply) => matches!(**reply, ApprovalReply::Accepted(_)),

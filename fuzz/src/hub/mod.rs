@@ -7,7 +7,8 @@
 //! more is heard of it (`promises`), no occurrence of a job runs twice and no job beside itself (`jobs`), and no order is
 //! about a process that is gone (`shell`). At the
 //! end the disk recovers, programs obey, time passes, and every question must have had its answer
-//! (`ending`); then the gateway is restarted and everyone tries to get in with what they have.
+//! (`ending`); then the gateway is restarted, shows what it showed before (`reading`), and everyone
+//! tries to get in with what they have.
 //!
 //! To extend it:
 //! - a new method is a row in `requests::TABLE`; nothing else, unless its parameters name
@@ -25,6 +26,7 @@ mod hearing;
 mod jobs;
 mod policies;
 mod promises;
+mod reading;
 pub(crate) mod requests;
 pub(crate) mod shell;
 mod steps;

@@ -52,7 +52,7 @@ pub(super) struct World {
     /// What is in force, as far as it can change while the gateway runs.
     pub(super) policy: Policy,
     /// What the next start reads.
-    configured: Policy,
+    pub(super) configured: Policy,
     pub(super) now: Moment,
     pub(super) in_flight: Option<(Ticket, Vec<Change>)>,
     pub(super) last_ticket: Option<Ticket>,
@@ -70,6 +70,8 @@ pub(super) struct World {
     pub(super) shell: Shell,
     pub(super) promises: Promises,
     pub(super) jobs: Jobs,
+    /// The last answer that was a success, as it is sent.
+    pub(super) last_answer: Vec<u8>,
     /// Who asks right now, and for which pairing.
     pub(super) asking: Option<(ConnId, String)>,
     known: BTreeMap<&'static str, Vec<String>>,
@@ -98,6 +100,7 @@ impl World {
             shell: Shell::default(),
             promises: Promises::default(),
             jobs: Jobs::default(),
+            last_answer: Vec::new(),
             asking: None,
             known: BTreeMap::new(),
         };
