@@ -15,7 +15,10 @@
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use openclaw_gateway::protocol::methods;
 
 /// Where the inputs come from; see the module.
 struct Rng(u64);
@@ -81,6 +84,13 @@ fn change(input: &mut Vec<u8>, seeds: &[Vec<u8>], rng: &mut Rng) {
         }
         _ => input.truncate(at + 1),
     }
+}
+
+#[test]
+fn every_method_is_asked_for_by_the_histories() {
+    let asked: BTreeSet<_> = fuzz::hub::requests::TABLE.iter().map(|(method, _)| *method).collect();
+    let never: Vec<_> = methods::names().filter(|name| !asked.contains(name)).collect();
+    assert_eq!(never, ["ping", "health"], "the hub never hears of these");
 }
 
 #[test]

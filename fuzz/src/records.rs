@@ -18,6 +18,7 @@ use openclaw_gateway::hub::records::{
 use openclaw_gateway::hub::runs::record::RunRecord;
 use openclaw_gateway::protocol::agent_status::AgentStatus;
 use openclaw_gateway::protocol::approvals::{AllowedCommand, Approval};
+use openclaw_gateway::protocol::cron::{CronJob, CronRun};
 use openclaw_gateway::protocol::event::{Event, View};
 use openclaw_gateway::protocol::frame;
 use openclaw_gateway::protocol::reply::write_reply;
@@ -73,6 +74,10 @@ pub fn run(data: &[u8]) {
                 let approval = json::<Approval>(bytes).map(Arc::new);
                 keep(&mut state.approvals, approval, |approval| approval.id.clone());
             }
+            b'c' => keep(&mut state.cron_jobs, json::<CronJob>(bytes), |job| job.id.clone()),
+            b'h' => keep(&mut state.cron_runs, json::<CronRun>(bytes), |run| {
+                (run.job.clone(), run.number)
+            }),
             b'w' => {
                 let allowed = json::<AllowedCommand>(bytes).map(Arc::new);
                 keep(&mut state.allowed, allowed, |allowed| allowed.id.clone());
@@ -151,6 +156,11 @@ fn start(state: DurableState) {
         ("chat.send", r#"{"sessionKey":"a1:chat","message":"m","idempotencyKey":"new"}"#),
         ("agent.wait", r#"{"runId":"run","timeoutMs":0}"#),
         ("exec.approvals.list", "{}"),
+        ("cron.list", "{}"),
+        ("cron.status", "{}"),
+        ("cron.runs", r#"{"id":"job"}"#),
+        ("cron.run", r#"{"id":"job"}"#),
+        ("cron.update", r#"{"id":"job","enabled":true}"#),
         ("exec.approval.waitDecision", r#"{"id":"ask"}"#),
     ] {
         now = now.after(Duration::from_secs(1));

@@ -248,3 +248,34 @@ pub(super) fn ask(requests: &Sender<ReloadRequest>) {
         log::warn!("SIGHUP is ignored: enough reloads wait already");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../docs/protocol.md");
+
+    /// Whether the text has this key in backquotes, whole, or what it is a part of.
+    fn names(text: &str, key: &str) -> bool {
+        let mut words = text.split('`').skip(1).step_by(2);
+        words.any(|word| {
+            word == key || key.strip_prefix(word).is_some_and(|rest| rest.starts_with('.'))
+        })
+    }
+
+    #[test]
+    fn the_document_says_of_every_part_whether_it_is_in_force_at_once() {
+        let (_, section) = DOCUMENT.split_once("\n## Reload\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let table: String = section.lines().filter(|line| line.starts_with('|')).collect();
+        let parts = PARTS.iter().flat_map(|(name, _)| name.split(" and "));
+        let missing: Vec<_> = parts
+            .filter(|name| {
+                // After the first key of a row, a section is not repeated.
+                let own = name.rsplit_once('.').map_or(*name, |(_, own)| own);
+                !names(&table, name) && !names(&table, own)
+            })
+            .collect();
+        assert_eq!(missing, Vec::<&str>::new());
+    }
+}

@@ -98,7 +98,16 @@ fn values_that_do_not_fit_are_told_what_would() {
             r#"--since must be a duration such as 10m, or a UTC time such as 2026-11-22T18:30, not "yesterday""#
         ]],
     );
-    usage("tail --lines few", &expect![[r#"--lines must be a whole number, not "few""#]]);
+    usage(
+        "tail --lines few",
+        &expect![[r#"--lines must be a whole number, at most 9007199254740992, not "few""#]],
+    );
+    usage(
+        "report usage a:b --input-tokens 9007199254740993",
+        &expect![[
+            r#"--input-tokens must be a whole number, at most 9007199254740992, not "9007199254740993""#
+        ]],
+    );
     usage(
         "tail --timeout 0",
         &expect![[r#"--timeout must be a duration such as 10s or 500ms, up to a day, not "0""#]],

@@ -200,6 +200,8 @@ fn every_limit_on_the_page_is_the_one_that_holds() {
     let bytes = |number: usize| format!("{number} bytes");
     for (limit, value) in [
         ("requests of one connection in progress", limits::REQUESTS_IN_PROGRESS_MAX.to_string()),
+        ("bad requests of one connection in a burst", limits::ERROR_BUDGET.to_string()),
+        ("bad requests that come back every second", limits::ERROR_BUDGET_REFILL.to_string()),
         ("request id", bytes(limits::REQUEST_ID_BYTES_MAX)),
         ("request head before the upgrade", bytes(limits::HTTP_HEAD_BYTES_MAX)),
         ("text in `client`, a scope, a cap", bytes(limits::CLIENT_TEXT_BYTES_MAX)),

@@ -44,6 +44,32 @@ fn an_agent_that_leaves_fails_its_runs() {
 }
 
 #[test]
+fn an_agent_that_was_told_to_go_is_not_told_to_give_up_as_well() {
+    check(
+        |sim| {
+            sim.request(1, call("k")).show(&["Close"]).lingers = true;
+            sim.note("the agent is silent").live_for(130, &[1]).request(1, abort("k"));
+            sim.note("its connection is gone").closed(2);
+        },
+        expect![[r#"
+            0s Respond(conn-1, r1, k accepted in a1:chat)
+            0s Send(conn-2, k asked "hello" in a1:chat)
+            0s Broadcast(agent k 1 started)
+            0s -- the agent is silent
+            30s Ping(conn-2)
+            60s Ping(conn-2)
+            90s Ping(conn-2)
+            120s Close(conn-2, heartbeat_timeout)
+            130s Respond(conn-1, r2, aborting [k])
+            130s -- its connection is gone
+            130s Broadcast(agent k 2 failed: agent disconnected: a1)
+            130s Broadcast(chat k 2 error because "agent disconnected: a1")
+            130s RespondAgain(conn-1, r1, agent ended k error because "agent disconnected: a1")
+        "#]],
+    );
+}
+
+#[test]
 fn an_agent_that_leaves_before_it_was_asked_fails_the_run() {
     check(
         |sim| {

@@ -45,6 +45,8 @@ pub(crate) struct Sim {
     start: Moment,
     pub(crate) now: Moment,
     pub(crate) store: StoreMode,
+    /// Who is told to go stays until the test says `closed`.
+    pub(crate) lingers: bool,
     in_flight: Option<(Ticket, Vec<Change>)>,
     pub(crate) disk: DurableState,
     heard: BTreeMap<ConnId, Instant>,
@@ -74,6 +76,7 @@ impl Sim {
             start,
             now: start,
             store: StoreMode::Prompt,
+            lingers: false,
             in_flight: None,
             disk: DurableState::default(),
             heard: BTreeMap::new(),
@@ -146,7 +149,7 @@ impl Sim {
                     self.heard.insert(hello.conn, self.now.at);
                     self.admitted.insert(hello.conn, hello.clone());
                 }
-                Effect::Close { conn, reason } => {
+                Effect::Close { conn, reason } if !self.lingers => {
                     inputs.push(Input::Closed { conn: *conn, reason: reason.clone() });
                 }
                 Effect::MeasureSilence(conns) => {

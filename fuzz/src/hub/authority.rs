@@ -228,7 +228,7 @@ fn touched(change: &Change) -> Option<DeviceId> {
 }
 
 /// What a shared secret that was presented gives.
-fn shared(policy: &Policy, connect: &Connect) -> Option<ScopeSet> {
+pub(super) fn shared(policy: &Policy, connect: &Connect) -> Option<ScopeSet> {
     let presented = [&connect.auth_token, &connect.password];
     let secrets = SECRETS.iter().filter(|secret| {
         let hash = secret.shared().hash;

@@ -101,6 +101,7 @@ impl World {
             conn.spawn = Some(self.shell.admitted(presented, hello));
         } else {
             self.authority.check(&self.policy, &conn.asked, hello);
+            conn.by_secret = matches!(hello.auth_mode, "token" | "password");
         }
         conn.grant = Some(hello.grant.clone());
         conn.heard = self.now.at;
@@ -113,6 +114,7 @@ impl World {
     fn answered(&mut self, conn: ConnId, id: &RequestId, reply: &Reply) {
         let mut out = Vec::new();
         write_reply(&mut out, id.as_str(), reply);
+        self.last_answer = out;
         let is_first = match reply {
             Reply::Runs(reply) => matches!(**reply, RunReply::Accepted { .. }),
             Reply::Approvals(reply) => matches!(**reply, ApprovalReply::Accepted(_)),
@@ -158,6 +160,10 @@ impl World {
             }
             Event::RunProgress(progress) => self.learn("run", progress.run.as_str()),
             Event::ApprovalRequested(approval) => self.learn("approval", approval.id.as_str()),
+            Event::Cron(news) => {
+                self.learn("job", news.job.as_str());
+                self.jobs.heard(news, &self.disk);
+            }
             Event::SpawnResult(shown) => self.spawn_shown(shown),
             _ => {}
         }

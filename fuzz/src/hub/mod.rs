@@ -4,9 +4,11 @@
 //! after it what the step needs. After each step: every invariant of the hub holds, nobody is
 //! answered twice or after the end, every deadline is in the future, and nobody holds a scope
 //! that was not given (`authority`); every spawn, run and approval has one end, after which nothing
-//! more is heard of it (`promises`), and no order is about a process that is gone (`shell`). At the
+//! more is heard of it (`promises`), no occurrence of a job runs twice and no job beside itself (`jobs`), and no order is
+//! about a process that is gone (`shell`). At the
 //! end the disk recovers, programs obey, time passes, and every question must have had its answer
-//! (`ending`); then the gateway is restarted and everyone tries to get in with what they have.
+//! (`ending`); then the gateway is restarted, shows what it showed before (`reading`), and everyone
+//! tries to get in with what they have.
 //!
 //! To extend it:
 //! - a new method is a row in `requests::TABLE`; nothing else, unless its parameters name
@@ -21,8 +23,10 @@
 mod authority;
 mod ending;
 mod hearing;
+mod jobs;
 mod policies;
 mod promises;
+mod reading;
 pub(crate) mod requests;
 pub(crate) mod shell;
 mod steps;

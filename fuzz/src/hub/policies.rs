@@ -58,6 +58,9 @@ pub(super) fn read(bytes: &mut Bytes<'_>) -> Policy {
     auth.rate_limit.attempts_max = if more & 8 == 0 { 10 } else { 2 };
     auth.token_ttl = Duration::from_secs(if more & 16 == 0 { 86_400 } else { 100 });
     policy.spawn = spawn(flags & 64 != 0);
+    policy.cron.enabled = more & 0xc0 != 0xc0;
+    policy.cron.jobs_max = if more & 32 == 0 { 10 } else { 2 };
+    policy.cron.concurrent_max = if more & 4 == 0 { 2 } else { 1 };
     policy.approvals.timeout = Duration::from_secs(100);
     if flags & 32 != 0 {
         policy.approvals.without_approver = WithoutApprover::Deny;

@@ -108,6 +108,16 @@ impl Promises {
         self.approvals.clear();
     }
 
+    /// What begins from here on may bear the date of something that has ended.
+    pub(super) fn clock_set(&mut self) {
+        self.approvals.retain(|_, state| *state == State::Open);
+        for (begun, state) in self.runs.values_mut() {
+            if *state == State::Ended {
+                *begun = u64::MAX;
+            }
+        }
+    }
+
     /// Everything has had its time.
     pub(super) fn check_kept(&self) {
         let open = |state: &State| *state == State::Open;

@@ -4,7 +4,7 @@ use super::super::bytes::Bytes;
 use super::world::World;
 
 /// Every method with parameters. What begins with `$` is filled in from the input, see `fill`.
-pub(crate) const TABLE: [(&str, &str); 66] = [
+pub(crate) const TABLE: [(&str, &str); 79] = [
     ("status", "{}"),
     ("system-presence", "{}"),
     ("logs.tail", r#"{"cursor":$small,"limit":5}"#),
@@ -104,6 +104,44 @@ pub(crate) const TABLE: [(&str, &str); 66] = [
     ("exec.approval.resolve", r#"{"id":$approval,"decision":$decision}"#),
     ("exec.approvals.list", "{}"),
     ("exec.approvals.remove", r#"{"id":$allowed}"#),
+    ("models.list", "{}"),
+    ("channels.status", "{}"),
+    ("cron.add", r#"{"name":"j","schedule":$schedule,"payload":$payload}"#),
+    (
+        "cron.add",
+        r#"{"name":"once","enabled":$bool,"deleteAfterRun":true,"missed":$missed,"schedule":$schedule,"payload":$payload}"#,
+    ),
+    ("cron.update", r#"{"id":$job,"patch":{"schedule":$schedule,"name":$text}}"#),
+    ("cron.update", r#"{"id":$job,"enabled":$bool,"missed":$missed,"payload":$payload}"#),
+    ("cron.list", r#"{"includeDisabled":$bool,"limit":2}"#),
+    ("cron.status", "{}"),
+    ("cron.runs", r#"{"id":$job,"limit":3}"#),
+    ("cron.run", r#"{"id":$job}"#),
+    ("cron.run", r#"{"id":$job,"mode":"due"}"#),
+    ("cron.remove", r#"{"id":$job}"#),
+    ("cron.remove", r#"{"id":$job}"#),
+];
+
+/// When jobs come. What comes once comes a minute after the clock that the world begins with, or
+/// an hour; a name's time zone has a change of clocks near.
+pub(crate) const SCHEDULES: [&str; 8] = [
+    r#"{"kind":"every","everyMs":1000}"#,
+    r#"{"kind":"every","everyMs":60000}"#,
+    r#"{"kind":"every","everyMs":3600000,"anchorMs":1795000000000}"#,
+    r#"{"kind":"at","atMs":1795000060000}"#,
+    r#"{"kind":"at","at":"2026-11-18T12:06:40Z"}"#,
+    r#"{"kind":"cron","expr":"* * * * *"}"#,
+    r#"{"kind":"cron","expr":"30 2 * * *","tz":"Europe/Berlin"}"#,
+    r#"{"kind":"cron","expr":"0 0 29 2 *"}"#,
+];
+/// What jobs do.
+pub(crate) const PAYLOADS: [&str; 6] = [
+    r#"{"kind":"systemEvent","text":"hello"}"#,
+    r#"{"kind":"agentTurn","agentId":"a1","message":"m"}"#,
+    r#"{"kind":"agentTurn","sessionKey":"agent:a2:main","message":"m","timeoutSeconds":3}"#,
+    r#"{"kind":"spawn","command":"p","reports":true,"timeoutMs":3000}"#,
+    r#"{"kind":"spawn","command":"forbidden"}"#,
+    r#"{"kind":"agentTurn","message":"for whom?"}"#,
 ];
 
 const KEYS: [&str; 5] = ["a1:chat", "agent:a2:main", "a1:x", "b:1", "lonely"];
@@ -135,7 +173,7 @@ fn value(name: &str, world: &World, bytes: &mut Bytes<'_>) -> String {
         "key" => quoted(bytes.pick(&KEYS)),
         "name" => quoted(bytes.pick(&["a1", "a2", "b"])),
         "device" => quoted(bytes.pick(&super::steps::DEVICES)),
-        "pairing" | "allowed" => quoted(world.known(name, bytes)),
+        "pairing" | "allowed" | "job" => quoted(world.known(name, bytes)),
         // The id of the request that asked for it will do, too.
         "spawn" => match bytes.below(8) {
             0 => quoted(&format!("r{}", bytes.byte())),
@@ -149,6 +187,9 @@ fn value(name: &str, world: &World, bytes: &mut Bytes<'_>) -> String {
         },
         "state" => quoted(bytes.pick(&["final", "delta", "error", "aborted"])),
         "decision" => quoted(bytes.pick(&["allow-once", "allow-always", "deny"])),
+        "schedule" => bytes.pick(&SCHEDULES).to_owned(),
+        "payload" => bytes.pick(&PAYLOADS).to_owned(),
+        "missed" => quoted(bytes.pick(&["skip", "run-once"])),
         "wait" => bytes.pick(&["0", "1", "500", "3000", "60000"]).to_owned(),
         "level" => quoted(bytes.pick(&["debug", "info", "warn", "error"])),
         "text" => quoted(bytes.pick(&["", "x", "\u{e9}", "some words"])),

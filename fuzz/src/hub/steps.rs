@@ -8,7 +8,7 @@ use openclaw_gateway::protocol::scope::ScopeSet;
 
 use super::super::bytes::Bytes;
 use super::super::kit::peers::{self, Peer};
-use super::policies::SECRETS;
+use super::policies::{self, SECRETS};
 use super::requests;
 use super::world::World;
 
@@ -47,7 +47,7 @@ pub(super) fn take(world: &mut World, bytes: &mut Bytes<'_>) {
         60 => world.shell.is_prompt = bytes.one_in(2),
         61 => world.shell_obeys(),
         62 => program(world, bytes),
-        63 => {}
+        63 => administer(world, bytes),
         64.. => unreachable!("a remainder of 64"),
     }
 }
@@ -133,6 +133,21 @@ fn pong(world: &mut World, bytes: &mut Bytes<'_>) {
     if let Some(conn) = world.somebody(bytes) {
         let rtt = Duration::from_millis(u64::from(bytes.byte()));
         world.input(Input::PongReceived { conn, rtt });
+    }
+}
+
+/// The machine's owner edits the configuration and has it read again, or sets the clock.
+fn administer(world: &mut World, bytes: &mut Bytes<'_>) {
+    const HOUR_MS: i64 = 3_600_000;
+    match bytes.below(8) {
+        0..=3 => {
+            let policy = policies::read(bytes);
+            world.change_policy(policy);
+        }
+        4 => world.set_clock(-HOUR_MS),
+        5 => world.set_clock(-1_000),
+        6 => world.set_clock(HOUR_MS + 1),
+        _ => world.set_clock(48 * HOUR_MS + 500),
     }
 }
 

@@ -19,7 +19,8 @@ use openclaw_gateway::protocol::request::{self, Call};
 use super::super::bytes::Bytes;
 use super::super::kit::disk::apply;
 use super::super::kit::peers::Peer;
-use super::authority::{Asked, Authority};
+use super::authority::{self, Asked, Authority};
+use super::jobs::Jobs;
 use super::policies;
 use super::promises::Promises;
 use super::shell::Shell;
@@ -41,12 +42,17 @@ pub(super) struct Conn {
     pub(super) accepted: BTreeSet<RequestId>,
     /// Whose program it is, if that is how it was let in.
     pub(super) spawn: Option<SpawnId>,
+    /// It was let in by a shared secret.
+    pub(super) by_secret: bool,
 }
 
 /// See the module.
 pub(super) struct World {
     hub: Hub,
+    /// What is in force, as far as it can change while the gateway runs.
     pub(super) policy: Policy,
+    /// What the next start reads.
+    pub(super) configured: Policy,
     pub(super) now: Moment,
     pub(super) in_flight: Option<(Ticket, Vec<Change>)>,
     pub(super) last_ticket: Option<Ticket>,
@@ -63,6 +69,9 @@ pub(super) struct World {
     pub(super) authority: Authority,
     pub(super) shell: Shell,
     pub(super) promises: Promises,
+    pub(super) jobs: Jobs,
+    /// The last answer that was a success, as it is sent.
+    pub(super) last_answer: Vec<u8>,
     /// Who asks right now, and for which pairing.
     pub(super) asking: Option<(ConnId, String)>,
     known: BTreeMap<&'static str, Vec<String>>,
@@ -74,6 +83,7 @@ impl World {
         let now = Moment { at: Instant::now(), unix_ms: 1_795_000_000_000 };
         let mut world = Self {
             hub: Hub::new(policy.clone(), DurableState::default(), [1; 32], now),
+            configured: policy.clone(),
             policy,
             now,
             in_flight: None,
@@ -89,6 +99,8 @@ impl World {
             authority: Authority::default(),
             shell: Shell::default(),
             promises: Promises::default(),
+            jobs: Jobs::default(),
+            last_answer: Vec::new(),
             asking: None,
             known: BTreeMap::new(),
         };
@@ -136,7 +148,13 @@ impl World {
     }
 
     pub(super) fn connect(&mut self, peer: Peer) {
-        if self.conns.len() >= CONNS_MAX || self.is_over {
+        if self.conns.len() < CONNS_MAX {
+            self.connect_anyway(peer);
+        }
+    }
+
+    pub(super) fn connect_anyway(&mut self, peer: Peer) {
+        if self.is_over {
             return;
         }
         self.last_conn += 1;
@@ -157,6 +175,7 @@ impl World {
             open: BTreeSet::new(),
             accepted: BTreeSet::new(),
             spawn: None,
+            by_secret: false,
         };
         self.conns.insert(conn, waiting);
         // What the rule gives counts before the answer comes, and not at all if that is no.
@@ -296,6 +315,29 @@ impl World {
         assert!(next.is_none_or(|next| next > self.now.at), "a deadline is due after its tick");
     }
 
+    /// The configuration is read again, and the hub is handed what it says.
+    pub(super) fn change_policy(&mut self, policy: Policy) {
+        self.configured = policy.clone();
+        self.policy.auth = policy.auth.clone();
+        self.policy.spawn = policy.spawn.clone();
+        self.policy.approvals = policy.approvals;
+        self.input(Input::PolicyChanged(Box::new(policy)));
+        for (id, conn) in self.conns.iter().filter(|(_, conn)| conn.by_secret && !conn.is_closing) {
+            let scopes = conn.grant.as_ref().expect("it was let in").scopes;
+            let may = authority::shared(&self.policy, &conn.asked.connect);
+            let is_held = may.is_some_and(|may| may.contains(scopes));
+            assert!(is_held, "{id} stays with {scopes:?} by a secret that gives {may:?}");
+        }
+    }
+
+    /// Somebody sets the wall clock.
+    pub(super) fn set_clock(&mut self, by_ms: i64) {
+        let before_ms = self.now.unix_ms;
+        self.now.unix_ms = before_ms.saturating_add_signed(by_ms);
+        self.promises.clock_set();
+        self.jobs.clock_set(before_ms, self.now.unix_ms);
+    }
+
     pub(super) fn stop(&mut self) {
         self.stopping.get_or_insert(self.now.at);
         self.input(Input::StopRequested { reason: "stopped".to_owned() });
@@ -311,6 +353,8 @@ impl World {
         self.authority.restarted(&self.disk.devices);
         self.shell.restarted();
         self.promises.restarted(&self.disk);
+        self.jobs.restarted(self.now.unix_ms, &self.disk);
+        self.policy = self.configured.clone();
         let seed = [u8::try_from(self.last_conn % 200).unwrap_or(0) + 2; 32];
         self.hub = Hub::new(self.policy.clone(), self.disk.clone(), seed, self.now);
         self.input(Input::Tick);

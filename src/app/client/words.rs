@@ -8,6 +8,7 @@ use lexopt::Arg;
 
 use super::failure::Failure;
 use crate::app::config::error::{nearest, quoted};
+use crate::base::limits::COUNT_MAX;
 
 /// The words that are left.
 #[derive(Debug)]
@@ -64,10 +65,10 @@ impl Words {
         })
     }
 
-    /// A count, from 0 to 2^53, which is as far as JSON's numbers go everywhere.
+    /// A count, from 0 to `COUNT_MAX`.
     pub(in crate::app) fn number(&mut self, option: &str) -> Result<u64, Failure> {
-        self.parsed(option, "a whole number", |text| {
-            text.parse().ok().filter(|number| *number <= 1 << 53)
+        self.parsed(option, &format!("a whole number, at most {COUNT_MAX}"), |text| {
+            text.parse().ok().filter(|number| *number <= COUNT_MAX)
         })
     }
 }

@@ -251,6 +251,14 @@ impl Job {
         Some((run.occurrence_ms, run.trigger))
     }
 
+    /// It is not removed after all. Returns the occurrence that waited for a place.
+    pub(super) fn stay(&mut self) -> Option<u64> {
+        self.leaving = false;
+        let Phase::Waiting { occurrence_ms, .. } = self.phase else { return None };
+        self.phase = Phase::Idle;
+        Some(occurrence_ms)
+    }
+
     /// Ends a run; returns its entry.
     pub(super) fn end(
         &mut self,

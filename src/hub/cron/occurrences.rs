@@ -184,7 +184,7 @@ impl Hub {
             return self.start_waiting(now, effects);
         };
         let Some(run) = job.end(number, &outcome, now.unix_ms) else { return };
-        let is_over = !job.record.enabled && job.record.delete_after_run;
+        let is_over = !job.record.enabled && job.record.delete_after_run && !job.leaving;
         let forget = is_over && run.status == RunStatus::Ok && run.trigger != Trigger::Manual;
         self.save_run(id, &run);
         self.save_job(id);
@@ -196,11 +196,12 @@ impl Hub {
         self.start_waiting(now, effects);
     }
 
-    /// Gives free places to those that wait.
+    /// Gives free places to those that wait, but for jobs on their way out.
     pub(super) fn start_waiting(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         while self.stopping.is_none()
             && self.cron.active.len() < self.cron.policy.concurrent_max
-            && let Some(id) = self.cron.waiting.pop_front()
+            && let Some(place) = self.cron.waiting.iter().position(|id| self.cron.get(id).is_some())
+            && let Some(id) = self.cron.waiting.remove(place)
         {
             let can_start = self.writable(0).is_ok();
             let Some(job) = self.cron.jobs.get_mut(&id) else { continue };

@@ -9,7 +9,7 @@ use crate::base::ids::{ConnId, JobId, RequestId};
 use crate::base::time::Moment;
 use crate::hub::answers::Answer;
 use crate::hub::commits::Waiter;
-use crate::hub::cron::job::Phase;
+use crate::hub::cron::job::{Job, Phase};
 use crate::hub::effect::Effect;
 use crate::hub::records::Change;
 use crate::hub::{Hub, refusals};
@@ -35,9 +35,10 @@ pub(in crate::hub) enum CronWaiter {
 }
 
 impl Hub {
-    /// Puts a job into the next commit, as it is now.
+    /// Puts a job into the next commit, as it is now. Not one on its way out: that would put it
+    /// back on disk behind its removal, which, if it fails, leaves the job to be saved as a whole.
     pub(in crate::hub) fn save_job(&mut self, id: &JobId) {
-        let Some(job) = self.cron.jobs.get(id) else { return };
+        let Some(job) = self.cron.get(id) else { return };
         if self.commits.is_healthy() {
             self.commits.put_cron_job(job.durable());
         } else {
@@ -46,6 +47,9 @@ impl Hub {
     }
 
     pub(super) fn save_run(&mut self, id: &JobId, run: &Arc<CronRun>) {
+        if self.cron.get(id).is_none() {
+            return;
+        }
         if self.commits.is_healthy() {
             self.commits.put_cron_run(run);
         } else {
@@ -159,8 +163,12 @@ impl Hub {
             }
             CronWaiter::Removed { asker, job } => {
                 refuse(self, asker);
-                if let Some(job) = self.cron.jobs.get_mut(&job) {
-                    job.leaving = false;
+                let entry = self.cron.jobs.get_mut(&job);
+                // It was passed over meanwhile when a place became free.
+                let waiting = entry.and_then(Job::stay);
+                self.cron.waiting.retain(|other| *other != job);
+                if let Some(occurrence_ms) = waiting {
+                    self.not_started(&job, occurrence_ms, effects);
                 }
                 self.cron.reschedule(&job);
             }

@@ -10,6 +10,7 @@ use crate::base::ids::{ConnId, RunId};
 use crate::base::limits::RUN_ABORT_GRACE;
 use crate::base::time::Moment;
 use crate::hub::Hub;
+use crate::hub::clients::Clients;
 use crate::hub::commits;
 use crate::hub::effect::Effect;
 use crate::hub::runs::RunEnded;
@@ -208,7 +209,7 @@ impl Hub {
                 let conn = *conn;
                 let grace = now.at + RUN_ABORT_GRACE;
                 run.ends_at = Some((grace, Overdue::Aborted));
-                effects.push(abort_request(conn, &run.record));
+                effects.extend(abort_request(&self.clients, conn, &run.record));
                 self.runs.reschedule(id);
             }
             Stage::Starting { spawn, conn, .. } => {
@@ -217,7 +218,8 @@ impl Hub {
                 }
                 run.ends_at = Some((now.at + RUN_ABORT_GRACE, Overdue::Aborted));
                 let spawn = spawn.clone();
-                effects.extend(conn.map(|conn| abort_request(conn, &run.record)));
+                let told = conn.and_then(|conn| abort_request(&self.clients, conn, &run.record));
+                effects.extend(told);
                 self.runs.reschedule(id);
                 self.cancel_spawn(now, &spawn, None, effects);
             }
@@ -237,7 +239,7 @@ impl Hub {
         let started_at_ms = run.record.started_at_ms;
         let overdue = run.ends_at.take_if(|(at, _)| *at <= now.at);
         let (given, spawn) = match &run.stage {
-            Stage::Given(conn) => (Some(abort_request(*conn, &run.record)), None),
+            Stage::Given(conn) => (abort_request(&self.clients, *conn, &run.record), None),
             Stage::Starting { spawn, .. } => (None, Some(spawn.clone())),
             Stage::Storing { .. } | Stage::Ended { .. } => (None, None),
         };
@@ -327,8 +329,10 @@ impl Hub {
     }
 }
 
-/// Tells an agent to give a run up.
-fn abort_request(conn: ConnId, record: &RunRecord) -> Effect {
+/// Tells an agent to give a run up, unless its connection was told to go: nothing is sent behind
+/// that, and the run ends with the connection.
+fn abort_request(clients: &Clients, conn: ConnId, record: &RunRecord) -> Option<Effect> {
+    clients.get(conn).filter(|client| !client.closing)?;
     let request = AgentRequest {
         run: record.id.clone(),
         session: record.session.clone(),
@@ -338,5 +342,5 @@ fn abort_request(conn: ConnId, record: &RunRecord) -> Effect {
         label: None,
         attachments: None,
     };
-    Effect::Send { conn, event: Event::AgentRequest(Box::new(request)) }
+    Some(Effect::Send { conn, event: Event::AgentRequest(Box::new(request)) })
 }

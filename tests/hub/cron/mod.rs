@@ -4,6 +4,7 @@ mod clocks;
 mod histories;
 mod jobs;
 mod misses;
+mod removals;
 mod running;
 
 use std::sync::Arc;
