@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::kit::{Client, Device, Gateway, Heard, PATIENCE, Usage, eventually};
 
 const READERS: usize = 99;
-const BATCH: u64 = 50;
-const BATCHES: u64 = 60;
+const BATCH: u64 = 25;
+const BATCHES: u64 = 120;
 const ENTRIES: u64 = BATCH * BATCHES;
 
 /// 3,000 entries of 1 KiB are 3 MB for each operator, far more than 128 KiB of backlog and the
@@ -64,7 +64,8 @@ fn read_all(mut reader: Client, progress: &AtomicU64) {
 }
 
 /// Reports all entries, at the pace of the slowest of those that read: a flood for the one that
-/// does not, and no reason to drop anything for the others.
+/// does not, and no reason to drop anything for the others, since what they may lack is two
+/// batches at most, which is less than the backlog.
 fn flood(agent: &mut Client, progress: &[AtomicU64]) {
     for batch in 0..BATCHES {
         let first = batch * BATCH;
