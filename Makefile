@@ -89,7 +89,7 @@ deny: ## Check licences, sources and duplicate crates (cargo install --locked ca
 install: $(if $(BINARY),,build) ## Install binary, unit, examples below $(DESTDIR); BINARY=… builds nothing
 	install -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(LIBDIR)/systemd/system" \
 		"$(DESTDIR)$(LIBDIR)/sysusers.d" "$(DESTDIR)$(LIBDIR)/tmpfiles.d" \
-		"$(DESTDIR)/etc/logrotate.d" "$(DESTDIR)$(DOCDIR)"
+		"$(DESTDIR)/etc/logrotate.d" "$(DESTDIR)$(DOCDIR)/docs"
 	install -d -m 0750 "$(DESTDIR)/etc/openclaw"
 	install -m 0755 "$(or $(BINARY),$(TARGET_DIR)/release/$(BIN))" "$(DESTDIR)$(BINDIR)/$(BIN)"
 	sed -e 's|/usr/local/bin/|$(BINDIR)/|' -e 's|/usr/local/share/doc/$(BIN)/|$(DOCDIR)/|' \
@@ -99,6 +99,7 @@ install: $(if $(BINARY),,build) ## Install binary, unit, examples below $(DESTDI
 	install -m 0644 packaging/systemd/$(BIN).tmpfiles "$(DESTDIR)$(LIBDIR)/tmpfiles.d/$(BIN).conf"
 	install -m 0644 packaging/$(BIN).logrotate "$(DESTDIR)/etc/logrotate.d/$(BIN)"
 	install -m 0644 README.md config.example.toml packaging/systemd/run-as.conf "$(DESTDIR)$(DOCDIR)"
+	install -m 0644 docs/operations.md docs/protocol.md docs/children.md "$(DESTDIR)$(DOCDIR)/docs"
 	install -m 0644 packaging/nginx/$(BIN).conf "$(DESTDIR)$(DOCDIR)/nginx.conf"
 	@# A configuration that is there is somebody's work.
 	test -e "$(DESTDIR)/etc/openclaw/gateway.toml" || { \

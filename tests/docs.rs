@@ -1,6 +1,6 @@
 //! What the documents say is what the program does.
 //!
-//! `UPDATE_EXPECT=1` rewrites what can be derived (the README's `--help`).
+//! `UPDATE_EXPECT=1` rewrites what can be derived (the `--help` in docs/operations.md).
 
 #![allow(
     clippy::unwrap_used,
@@ -35,17 +35,18 @@ fn help() -> String {
 }
 
 #[test]
-fn readme_shows_the_help_that_the_binary_prints() {
+fn operations_page_shows_the_help_that_the_binary_prints() {
+    const PAGE: &str = "docs/operations.md";
     const OPENING: &str = "```text\n$ openclaw-gateway --help\n";
-    let readme = read("README.md");
-    let (before, rest) = readme.split_once(OPENING).expect("the README has a block for --help");
+    let page = read(PAGE);
+    let (before, rest) = page.split_once(OPENING).expect("the page has a block for --help");
     let (shown, after) = rest.split_once("```").unwrap();
     let help = help();
     assert!(!help.trim().is_empty(), "--help prints nothing");
     if std::env::var_os("UPDATE_EXPECT").is_some() {
-        fs::write(path("README.md"), format!("{before}{OPENING}{help}```{after}")).unwrap();
+        fs::write(path(PAGE), format!("{before}{OPENING}{help}```{after}")).unwrap();
     } else {
-        assert_eq!(shown, help, "UPDATE_EXPECT=1 rewrites the README");
+        assert_eq!(shown, help, "UPDATE_EXPECT=1 rewrites {PAGE}");
     }
 }
 
@@ -154,7 +155,7 @@ fn make_help_lists_every_target_and_the_documents_name_no_other() {
     }
     let phony = makefile.lines().find_map(|line| line.strip_prefix(".PHONY: ")).unwrap();
     assert_eq!(all, phony.split(' ').collect(), "every target is phony");
-    for document in ["README.md", "ARCHITECTURE.md", ".ci/run"] {
+    for document in ["README.md", "ARCHITECTURE.md", "docs/operations.md", ".ci/run"] {
         for line in read(document).lines() {
             for rest in line.split("make ").skip(1) {
                 let name: &str = rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap();
@@ -166,24 +167,37 @@ fn make_help_lists_every_target_and_the_documents_name_no_other() {
     }
 }
 
-/// Files that a document links to, or names in backquotes.
-fn files_named(text: &str) -> Vec<&str> {
+/// Files that a document links to: relative to itself.
+fn links(text: &str) -> Vec<&str> {
     let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let links = links.filter(|link| !link.contains("://") && !link.starts_with('#'));
-    let quoted = text.split('`').filter(|word| {
-        ["src/", "tests/", "docs/"].iter().any(|dir| word.starts_with(dir)) && !word.contains(' ')
-    });
-    links.chain(quoted).collect()
+    links.map(|link| link.split('#').next().unwrap_or(link)).collect()
+}
+
+/// Files that a document names in backquotes: relative to the repository.
+fn files_named(text: &str) -> Vec<&str> {
+    let dirs = ["src/", "tests/", "docs/", "packaging/"];
+    let quoted = text.split('`');
+    quoted
+        .filter(|word| dirs.iter().any(|dir| word.starts_with(dir)) && !word.contains(' '))
+        .collect()
 }
 
 #[test]
 fn files_that_the_documents_name_exist() {
-    assert_eq!(files_named("[a](b.md) `src/x` [c](https://d)"), ["b.md", "src/x"]);
+    assert_eq!(links("[a](b.md#c) `src/x` [c](https://d) [e](#f)"), ["b.md"]);
+    assert_eq!(files_named("[a](b.md) `src/x` `c` `make docs/ y`"), ["src/x"]);
+    let pages = fs::read_dir(path("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    let pages = pages.map(|name| format!("docs/{}", name.to_str().unwrap()));
+    let top = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(str::to_owned);
     let mut missing = Vec::new();
-    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
-        let text = read(document);
-        let absent = files_named(&text).into_iter().filter(|name| !path(name).exists());
-        missing.extend(absent.map(|name| format!("{document}: {name}")));
+    for document in top.into_iter().chain(pages) {
+        let text = read(&document);
+        let home = path(&document);
+        let linked = links(&text).into_iter().map(|link| (link, home.with_file_name(link)));
+        let named = files_named(&text).into_iter().map(|name| (name, path(name)));
+        let absent = linked.chain(named).filter(|(_, file)| !file.exists());
+        missing.extend(absent.map(|(name, _)| format!("{document}: {name}")));
     }
     assert_eq!(missing, Vec::<String>::new());
 }

@@ -23,7 +23,7 @@ const EXPOSURE_RUN_AS_MAX: &str = "26";
 const UNIT: &str = "openclaw-gateway.service";
 
 /// Every installed file, with its mode.
-const EXPECTED: [(&str, u32); 10] = [
+const EXPECTED: [(&str, u32); 13] = [
     ("etc/logrotate.d/openclaw-gateway", 0o644),
     ("etc/openclaw/gateway.toml", 0o640),
     ("usr/local/bin/openclaw-gateway", 0o755),
@@ -32,6 +32,9 @@ const EXPECTED: [(&str, u32); 10] = [
     ("usr/local/lib/tmpfiles.d/openclaw-gateway.conf", 0o644),
     ("usr/local/share/doc/openclaw-gateway/README.md", 0o644),
     ("usr/local/share/doc/openclaw-gateway/config.example.toml", 0o644),
+    ("usr/local/share/doc/openclaw-gateway/docs/children.md", 0o644),
+    ("usr/local/share/doc/openclaw-gateway/docs/operations.md", 0o644),
+    ("usr/local/share/doc/openclaw-gateway/docs/protocol.md", 0o644),
     ("usr/local/share/doc/openclaw-gateway/nginx.conf", 0o644),
     ("usr/local/share/doc/openclaw-gateway/run-as.conf", 0o644),
 ];
