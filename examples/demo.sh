@@ -125,7 +125,7 @@ while :; do
         grep -qxF "$line" "$dir/statuses" || say "status: $line"
     done <"$dir/now"
     cat "$dir/now" >>"$dir/statuses"
-    client sessions --text | tee -a "$dir/tables"
+    client sessions | tee -a "$dir/tables"
     spawns >"$dir/spawns"
     if ! grep -Eq ' (running|queued)$' "$dir/spawns"; then
         break
@@ -134,7 +134,7 @@ while :; do
     rounds=$((rounds + 1))
     sleep 1
 done
-client sessions --text >"$dir/last"
+client sessions >"$dir/last"
 say 'sessions at the end:'
 cat "$dir/last"
 say 'spawns at the end:'

@@ -43,7 +43,8 @@ fn the_options_that_all_have() {
 
         How:
           --timeout TIME       how long to wait for a connection, and for each answer: 30s
-          --json, --text       one JSON document per line, or text for people
+          --json, --text       one JSON document per line, or text for people; call and tail choose JSON
+                               where the output is no terminal, the others text
           -h, --help           show this text
 
         Exit status: 0 done, 1 the gateway answered with an error or something failed here, 2 wrong usage,
@@ -150,8 +151,6 @@ fn help_of_sessions() {
         openclaw-gateway sessions: list the agents' sessions, most recently active first
 
         Usage: openclaw-gateway sessions [OPTIONS]
-
-        A table on a terminal, one JSON document per line in a pipe.
 
           --agent NAME         only this agent's
           --active-within TIME only those that changed within this time, such as 10m

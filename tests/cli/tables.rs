@@ -143,7 +143,7 @@ fn sessions_are_read_page_by_page() {
         json!({ "sessions": [session("a:1"), session("a:2")], "total": 3, "nextCursor": "c1" }),
         json!({ "sessions": [session("a:3")], "total": 3, "nextCursor": null }),
     ];
-    let (shown, requests) = play(&["sessions", "--text", "--agent", "a"], pages.clone());
+    let (shown, requests) = play(&["sessions", "--agent", "a"], pages.clone());
     expect![[r#"
         SESSION  KIND  MODEL  TOKENS  MESSAGES  COST  UPDATED  LABEL
         a:1      chat  m1     30      2         0.25  0s ago   a\tb
@@ -154,10 +154,10 @@ fn sessions_are_read_page_by_page() {
     let asked: Vec<_> = requests.iter().map(|request| request["params"].clone()).collect();
     let second = json!({ "limit": 200, "agent": "a", "cursor": "c1" });
     assert_eq!(asked, [json!({ "limit": 200, "agent": "a" }), second]);
-    let (lines, _) = play(&["sessions"], pages.clone());
+    let (lines, _) = play(&["sessions", "--json"], pages.clone());
     let keys = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     assert_eq!(keys.map(|row| row["key"].clone()).collect::<Vec<_>>(), ["a:1", "a:2", "a:3"]);
-    let (lines, requests) = play(&["sessions", "--limit", "1"], pages);
+    let (lines, requests) = play(&["sessions", "--json", "--limit", "1"], pages);
     assert_eq!((lines.lines().count(), requests.len()), (1, 1));
 }
 

@@ -66,10 +66,10 @@ fn sessions_that_were_reported_are_listed() {
     report(&[&usage[..], &["--cost", "0.123456789", "--key", "k1"]].concat());
     report(&["status", "busy", "--id", "7"]);
     report(&["event", "notification", r#"{"title":"hi"}"#]);
-    let line = cli.ok(&["sessions"]);
+    let line = cli.ok(&["sessions", "--json"]);
     let session: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(session["key"], "builder:chat");
     assert_eq!((&session["totalTokens"], &session["label"]), (&7.into(), &"nightly".into()));
-    let table = cli.ok(&["sessions", "--text"]);
+    let table = cli.ok(&["sessions"]);
     assert!(table.contains("0.123456789"), "counted once, to the last digit: {table}");
 }

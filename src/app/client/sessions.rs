@@ -70,7 +70,7 @@ pub(super) fn run(mut words: Words, around: &Surroundings) -> Result<(), Failure
     }
     let target = options.target(around, false)?;
     let login = options.login(around, &target)?;
-    let mut screen = options.screen(around, true);
+    let mut screen = options.screen(around, false);
     let mut connection = Connection::open(&target, &login, options.timeout())?;
     let rows = read_pages(&mut connection, &ask, &mut screen)?;
     if !screen.json {
