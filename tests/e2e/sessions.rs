@@ -225,92 +225,106 @@ fn totals_are_exact_under_concurrent_writers_with_repetitions_and_kill_9() {
     assert_eq!(session["cost"], cost, "to the last digit of what was sent");
 }
 
-/// A gateway with so many sessions, of which ticks show the same number, and someone who listens.
-fn crowd(sessions: usize) -> (Gateway, Client, Client) {
-    let gateway = Gateway::setup().config("[gateway.limits]\nsnapshotSessions = 100").start();
-    let mut agent = gateway.agent("agent1", &Device::new());
-    for batch in 0..sessions.div_ceil(50) {
-        let ids: Vec<_> = (batch * 50..sessions.min(batch * 50 + 50))
-            .map(|number| {
-                let params = json!({
-                    "key": format!("agent1:{number}"), "totalTokens": 1, "model": "claude-sonnet-4",
-                });
-                agent.send_request("session.update", params)
-            })
-            .collect();
-        for id in ids {
-            assert_eq!(agent.response(&id)["ok"], true);
+/// A gateway with so many sessions, of which ticks show a hundred, and someone who listens.
+struct Crowd {
+    _gateway: Gateway,
+    agent: Client,
+    operator: Client,
+    /// Where the second page begins.
+    cursor: Value,
+}
+
+impl Crowd {
+    fn of(sessions: usize) -> Self {
+        let gateway = Gateway::setup().config("[gateway.limits]\nsnapshotSessions = 100").start();
+        let mut agent = gateway.agent("agent1", &Device::new());
+        for batch in 0..sessions.div_ceil(50) {
+            let ids: Vec<_> = (batch * 50..sessions.min(batch * 50 + 50))
+                .map(|number| {
+                    let key = format!("agent1:{number}");
+                    let model = "claude-sonnet-4";
+                    let params = json!({ "key": key, "totalTokens": 1, "model": model });
+                    agent.send_request("session.update", params)
+                })
+                .collect();
+            for id in ids {
+                assert_eq!(agent.response(&id)["ok"], true);
+            }
+            agent.forget_events();
         }
-        agent.forget_events();
+        let mut operator = gateway.operator();
+        let first = operator.ask("sessions.list", json!({ "limit": 50 }));
+        assert_eq!(first["total"], sessions);
+        Self { _gateway: gateway, agent, operator, cursor: first["nextCursor"].clone() }
     }
-    let operator = gateway.operator();
-    (gateway, agent, operator)
-}
 
-/// The least time of several tries: what it costs when nothing else happens.
-fn least(tries: usize, mut work: impl FnMut()) -> Duration {
-    let once = |work: &mut dyn FnMut()| {
-        let start = Instant::now();
-        work();
-        start.elapsed()
-    };
-    (0..tries).map(|_| once(&mut work)).min().unwrap()
-}
+    fn page(&mut self) -> Duration {
+        timed(|| self.operator.ask("sessions.list", json!({ "limit": 50 })))
+    }
 
-struct Costs {
-    page: Duration,
-    deep_page: Duration,
-    update: Duration,
-    tick: Duration,
-}
+    fn second_page(&mut self) -> Duration {
+        let params = json!({ "limit": 50, "cursor": self.cursor });
+        timed(|| self.operator.ask("sessions.list", params))
+    }
 
-fn measure(sessions: usize) -> Costs {
-    let (_gateway, mut agent, mut operator) = crowd(sessions);
-    let first = operator.ask("sessions.list", json!({ "limit": 50 }));
-    assert_eq!(first["total"], sessions);
-    let cursor = first["nextCursor"].clone();
-    let page = least(30, || {
-        operator.ask("sessions.list", json!({ "limit": 50 }));
-    });
-    let deep_page = least(30, || {
-        operator.ask("sessions.list", json!({ "limit": 50, "cursor": cursor }));
-    });
-    let usage = json!({ "key": "agent1:7", "inputTokens": 1, "outputTokens": 1 });
-    let update = least(30, || {
-        agent.ask("session.usage", usage.clone());
-    });
-    // From a report to its tick, when the last tick is longer ago than the delay.
-    let tick = least(5, || {
-        operator.forget_events();
+    fn update(&mut self) -> Duration {
+        timed(|| self.agent.ask("session.usage", Self::usage()))
+    }
+
+    /// From a report to its tick, when the last tick is longer ago than the delay.
+    fn tick(&mut self) -> Duration {
         std::thread::sleep(Duration::from_millis(300));
-        operator.forget_events();
-        let total = agent_total(&mut operator) + 2;
-        agent.send_request("session.usage", usage.clone());
-        tick_that(&mut operator, |rows| {
-            rows.first().is_some_and(|row| row["totalTokens"] == total)
-        });
-    })
-    .saturating_sub(Duration::from_millis(300));
-    Costs { page, deep_page, update, tick }
+        self.operator.forget_events();
+        let session = self.operator.ask("sessions.get", json!({ "key": "agent1:7" }));
+        let total = session["session"]["totalTokens"].as_u64().unwrap() + 2;
+        timed(|| {
+            self.agent.send_request("session.usage", Self::usage());
+            tick_that(&mut self.operator, |rows| {
+                rows.first().is_some_and(|row| row["totalTokens"] == total)
+            })
+        })
+    }
+
+    fn usage() -> Value {
+        json!({ "key": "agent1:7", "inputTokens": 1, "outputTokens": 1 })
+    }
 }
 
-fn agent_total(operator: &mut Client) -> u64 {
-    let session = operator.ask("sessions.get", json!({ "key": "agent1:7" }));
-    session["session"]["totalTokens"].as_u64().unwrap()
+fn timed<T>(work: impl FnOnce() -> T) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+/// Whether it costs about the same: a walk over ten thousand sessions takes a debug build tens of
+/// milliseconds.
+fn is_alike(few: Duration, many: Duration) -> bool {
+    many < few * 4 + Duration::from_millis(8)
 }
 
 #[test]
 fn ten_thousand_sessions_cost_what_a_hundred_do() {
-    let (few, many) = (measure(100), measure(10_000));
-    for (what, few, many) in [
-        ("first page of 50", few.page, many.page),
-        ("second page of 50", few.deep_page, many.deep_page),
-        ("durable update of one", few.update, many.update),
-        ("update to tick", few.tick, many.tick),
-    ] {
+    let (mut few, mut many) = (Crowd::of(100), Crowd::of(10_000));
+    type Work = fn(&mut Crowd) -> Duration;
+    let works: [(&str, usize, Work); 4] = [
+        ("first page of 50", 30, Crowd::page),
+        ("second page of 50", 30, Crowd::second_page),
+        ("durable update of one", 30, Crowd::update),
+        ("update to tick", 5, Crowd::tick),
+    ];
+    for (what, tries, work) in works {
+        // In turns, and the least of each: what it costs when nothing else happens. On a busy
+        // machine that takes more tries.
+        let mut least = (Duration::MAX, Duration::MAX);
+        for made in 1..=tries * 10 {
+            least = (least.0.min(work(&mut few)), least.1.min(work(&mut many)));
+            if made >= tries && is_alike(least.0, least.1) {
+                break;
+            }
+        }
+        let (few, many) = least;
         let ratio = many.as_secs_f64() / few.as_secs_f64();
         eprintln!("{what}: 100 sessions {few:.1?}, 10,000 sessions {many:.1?}, ratio {ratio:.2}");
-        // A hundred times the sessions; a walk over them all would show far beyond any noise.
-        assert!(many < few * 20 + Duration::from_millis(50), "{what}: {few:?} and {many:?}");
+        assert!(is_alike(few, many), "{what}: {few:?} and {many:?}");
     }
 }
