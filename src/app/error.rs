@@ -23,7 +23,7 @@ pub enum StartError {
     Store(StoreError),
     /// A system call failed.
     Io {
-        /// What failed and what to do, such as `cannot listen on 127.0.0.1:8080`.
+        /// What failed and what to do, such as `cannot listen for signals`.
         what: String,
         /// Why.
         source: io::Error,
@@ -33,6 +33,30 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// The gateway cannot listen: where (`127.0.0.1:8080`), why, and what sets the port and the
+    /// address (`--port or gateway.port`).
+    pub(super) fn cannot_listen(
+        place: impl fmt::Display,
+        why: &io::Error,
+        [port, address]: [&str; 2],
+    ) -> Self {
+        let advice = match why.kind() {
+            io::ErrorKind::AddrInUse => {
+                format!(
+                    "; another program listens there; stop it, or choose another port with {port}"
+                )
+            }
+            io::ErrorKind::PermissionDenied => {
+                format!("; this user may not listen there; choose another port with {port}")
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                format!("; this machine does not have that address; choose one with {address}")
+            }
+            _ => String::new(),
+        };
+        Self::Other(format!("cannot listen on {place}: {why}{advice}"))
+    }
+
     /// The exit code: 2 for usage and configuration, 1 for what fails while running.
     pub fn exit_code(&self) -> ExitCode {
         match self {
@@ -109,9 +133,33 @@ mod tests {
         });
         assert_eq!(error.report(), "gateway: cannot open state/gateway.redb: disk on fire");
         let error = StartError::Io {
-            what: "cannot listen on 127.0.0.1:1".to_owned(),
+            what: "cannot serve metrics".to_owned(),
             source: io::ErrorKind::PermissionDenied.into(),
         };
-        assert_eq!(error.report(), "gateway: cannot listen on 127.0.0.1:1: permission denied");
+        assert_eq!(error.report(), "gateway: cannot serve metrics: permission denied");
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_had_comes_with_what_to_do() {
+        use io::ErrorKind as Kind;
+        for (kind, advice) in [
+            (
+                Kind::AddrInUse,
+                "; another program listens there; stop it, or choose another port with P",
+            ),
+            (
+                Kind::PermissionDenied,
+                "; this user may not listen there; choose another port with P",
+            ),
+            (
+                Kind::AddrNotAvailable,
+                "; this machine does not have that address; choose one with A",
+            ),
+            (Kind::OutOfMemory, ""),
+        ] {
+            let why = io::Error::from(kind);
+            let report = StartError::cannot_listen("1.2.3.4:5", &why, ["P", "A"]).report();
+            assert_eq!(report, format!("gateway: cannot listen on 1.2.3.4:5: {why}{advice}"));
+        }
     }
 }

@@ -16,14 +16,17 @@ use crate::shell::registry::Registry;
 /// gateway does without: nobody chose it, and Prometheus itself listens there.
 pub(super) fn bind(config: &Config) -> Result<Option<TcpListener>, StartError> {
     let Some(address) = config.metrics else { return Ok(None) };
-    let problem = format!("cannot listen on {address} for metrics");
     match metrics::bind(address) {
         Ok(socket) => Ok(Some(socket)),
-        Err(source) if address != METRICS_DEFAULT => Err(StartError::Io { what: problem, source }),
+        Err(why) if address != METRICS_DEFAULT => {
+            let place = format_args!("{address} for metrics");
+            let keys = ["--metrics-port or gateway.metrics.port", "gateway.metrics.bind"];
+            Err(StartError::cannot_listen(place, &why, keys))
+        }
         Err(error) => {
             log::warn!(
-                "{problem}: {error}; going on without them; set gateway.metrics.port, or \
-                 gateway.metrics.enabled = false"
+                "cannot listen on {address} for metrics: {error}; going on without them; set \
+                 gateway.metrics.port, or gateway.metrics.enabled = false"
             );
             Ok(None)
         }

@@ -123,8 +123,10 @@ pub(super) fn serve(
     let limits = connection_limits(config, &Machine::read().capacity(config.spawn.concurrent_max))?;
     let identity = load_tls(&config.tls)?;
     let (store, state) = Store::open(&config.state_dir, config.durability)?;
-    let socket = listener::bind(SocketAddr::new(config.bind, config.port))
-        .map_err(io_error(format_args!("cannot listen on {}:{}", config.bind, config.port)))?;
+    let place = SocketAddr::new(config.bind, config.port);
+    let keys = ["--port or gateway.port", "--bind or gateway.bind"];
+    let socket =
+        listener::bind(place).map_err(|why| StartError::cannot_listen(place, &why, keys))?;
     let metrics_socket = metrics::bind(config)?;
     let metrics = Arc::new(Metrics::default());
     let refusals = Arc::new(Refusals::new(start_audit(config)?));

@@ -281,6 +281,7 @@ fn chosen_metrics_port_that_is_taken_ends_the_start() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains(&format!("127.0.0.1:{taken} for metrics: Address already")), "{said}");
+    assert!(said.contains("choose another port with --metrics-port"), "{said}");
 }
 
 /// A program of Debian's `prometheus` package.
