@@ -6,7 +6,7 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,10 +123,7 @@ pub(super) fn serve(
     let limits = connection_limits(config, &Machine::read().capacity(config.spawn.concurrent_max))?;
     let identity = load_tls(&config.tls)?;
     let (store, state) = Store::open(&config.state_dir, config.durability)?;
-    let place = SocketAddr::new(config.bind, config.port);
-    let keys = ["--port or gateway.port", "--bind or gateway.bind"];
-    let socket =
-        listener::bind(place).map_err(|why| StartError::cannot_listen(place, &why, keys))?;
+    let socket = listen(config)?;
     let metrics_socket = metrics::bind(config)?;
     let metrics = Arc::new(Metrics::default());
     let refusals = Arc::new(Refusals::new(start_audit(config)?));
@@ -407,6 +404,12 @@ pub(super) fn connection_limits(
         inbound_bytes_total: limits.inbound_bytes_total_max,
         backlog_bytes_total: limits.backlog_bytes_total_max,
     })
+}
+
+fn listen(config: &Config) -> Result<TcpListener, StartError> {
+    let place = SocketAddr::new(config.bind, config.port);
+    let keys = ["--port or gateway.port", "--bind or gateway.bind"];
+    listener::bind(place).map_err(|why| StartError::cannot_listen(place, &why, keys))
 }
 
 fn io_error(what: impl Display) -> impl FnOnce(io::Error) -> StartError {
