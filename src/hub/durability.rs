@@ -116,7 +116,7 @@ impl Hub {
                     self.spawn_not_stored(now, &id, effects);
                 }
                 Waiter::Admission(admission) => admissions.push(admission),
-                Waiter::Cron(waiter) => crons.push(waiter),
+                Waiter::Cron(waiter) => crons.extend(self.cron_happened(waiter, effects)),
                 Waiter::Run(id) => self.run_not_stored(now, &id, effects),
                 // What has happened stays true; it is written later.
                 Waiter::RunEnd(id) => self.run_told(&id, effects),

@@ -25,10 +25,10 @@ fn an_occurrence_is_on_disk_as_started_before_it_does_anything() {
             60s Broadcast(cron started #1 running at 60s next 120s)
             60s Broadcast(log 1 "timestamp":1795000060000,"level":"info","source":"cron","message":"hello")
             60s Broadcast(notification {"id":1795000060000,"recipient":"operator","type":"cron","title":"tea","message":"hello","source_type":"cron","source_id":"job-01bad93d8dbcfd3d","created_at":1795000060})
-            60s Broadcast(cron finished #1 ok at 60s next 120s)
             60s Persist(#6: append 1, put run #1 ok 60s, put job tea ok next 120s)
             60s -- ran
             60s -- stored
+            60s Broadcast(cron finished #1 ok at 60s next 120s)
             60s Respond(conn-1, r2, runs [#1 ok 60s])
         "#]],
     );
