@@ -111,10 +111,6 @@ fn schedules_are_refused_by_field_and_column() {
             json!({"kind": "at", "at": "soon"}),
             "schedule.at must be a moment such as 2026-11-22T18:43:42Z, or Unix milliseconds",
         ),
-        (
-            json!({"kind": "at", "at": "2026-11-22T18:00:00Z"}),
-            "schedule.at is in the past: it is 2026-11-22T18:43:42.123Z now",
-        ),
     ] {
         check_refused("cron.add", &with_schedule(value), expected);
     }

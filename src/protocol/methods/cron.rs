@@ -12,13 +12,12 @@ use serde_json::value::RawValue;
 
 use crate::base::ids::{AgentName, JobId, SessionKey};
 use crate::base::limits::{
-    AGENT_NAME_BYTES_MAX, CLIENT_TEXT_BYTES_MAX, COUNT_MAX, CRON_AT_PAST_MAX,
-    CRON_DESCRIPTION_BYTES_MAX, CRON_EVERY_MS_MAX, CRON_EVERY_MS_MIN, CRON_EXPRESSION_BYTES_MAX,
-    CRON_LIST_LIMIT_DEFAULT, CRON_LIST_LIMIT_MAX, CRON_MOMENT_BYTES_MAX, CRON_NAME_BYTES_MAX,
-    CRON_PAYLOAD_BYTES_MAX, CRON_RUNS_PER_JOB_MAX, CRON_ZONE_BYTES_MAX, SESSION_KEY_BYTES_MAX,
-    SESSION_TEXT_BYTES_MAX,
+    AGENT_NAME_BYTES_MAX, CLIENT_TEXT_BYTES_MAX, COUNT_MAX, CRON_DESCRIPTION_BYTES_MAX,
+    CRON_EVERY_MS_MAX, CRON_EVERY_MS_MIN, CRON_EXPRESSION_BYTES_MAX, CRON_LIST_LIMIT_DEFAULT,
+    CRON_LIST_LIMIT_MAX, CRON_MOMENT_BYTES_MAX, CRON_NAME_BYTES_MAX, CRON_PAYLOAD_BYTES_MAX,
+    CRON_RUNS_PER_JOB_MAX, CRON_ZONE_BYTES_MAX, SESSION_KEY_BYTES_MAX, SESSION_TEXT_BYTES_MAX,
 };
-use crate::base::time::{UTC_MS_MAX, millis, utc};
+use crate::base::time::UTC_MS_MAX;
 use crate::protocol::cron::{
     CronList, CronMethod, CronPayload, CronRequest, CronSpawn, JobPatch, Missed, NewJob,
 };
@@ -217,7 +216,7 @@ fn patch(params: &Params<'_>, names: Names, now_ms: u64) -> Result<JobPatch, Inv
 fn read_schedule(schedule: &Object<'_, 7>, now_ms: u64) -> Result<Schedule, Invalid> {
     let kind = schedule.string("kind", CLIENT_TEXT_BYTES_MAX)?;
     match kind.as_deref() {
-        Some("at") => moment(schedule, now_ms).map(Schedule::At),
+        Some("at") => moment(schedule).map(Schedule::At),
         Some("every") => {
             let range = CRON_EVERY_MS_MIN..=CRON_EVERY_MS_MAX;
             let every_ms = schedule
@@ -263,25 +262,19 @@ fn expression(
     Ok(schedule)
 }
 
-/// `at` in words or in Unix milliseconds, or `atMs`.
-fn moment(schedule: &Object<'_, 7>, now_ms: u64) -> Result<u64, Invalid> {
+/// `at` in words or in Unix milliseconds, or `atMs`. Whether it is over is the hub's to say, because
+/// a repetition is answered however late it comes.
+fn moment(schedule: &Object<'_, 7>) -> Result<u64, Invalid> {
     let must = "must be a moment such as 2026-11-22T18:43:42Z, or Unix milliseconds";
-    let (name, at_ms) = match schedule.raw("at") {
+    let at_ms = match schedule.raw("at") {
         Some(raw) if raw.get().starts_with('"') => {
             let text = schedule.string("at", CRON_MOMENT_BYTES_MAX)?.unwrap_or_default();
-            ("at", parse_moment(&text))
+            parse_moment(&text)
         }
-        Some(_) => ("at", schedule.u64("at").map_err(|_| schedule.invalid("at", must))?),
-        None => ("atMs", schedule.u64("atMs")?),
+        Some(_) => schedule.u64("at").map_err(|_| schedule.invalid("at", must))?,
+        None => schedule.u64("atMs")?,
     };
-    let Some(at_ms) = at_ms.filter(|at| *at <= UTC_MS_MAX) else {
-        return Err(schedule.invalid("at", must));
-    };
-    if at_ms < now_ms.saturating_sub(millis(CRON_AT_PAST_MAX)) {
-        let now = utc(now_ms);
-        return Err(schedule.invalid(name, format_args!("is in the past: it is {now} now")));
-    }
-    Ok(at_ms)
+    at_ms.filter(|at| *at <= UTC_MS_MAX).ok_or_else(|| schedule.invalid("at", must))
 }
 
 fn read_payload(payload: &Object<'_, 15>, params: &Params<'_>) -> Result<CronPayload, Invalid> {

@@ -109,6 +109,32 @@ fn a_request_with_a_key_that_was_not_stored_is_free_to_come_again() {
 }
 
 #[test]
+fn a_moment_that_is_over_is_refused_unless_it_is_a_repetition_or_no_change() {
+    check(
+        |sim| {
+            sim.only(&["Respond"]);
+            let at = |ms| Schedule::At(START_MS + ms);
+            let ask = NewJob { idempotency: once("k", 1), ..job("once", at(5_000)) };
+            add(sim, ask.clone());
+            sim.run_secs(100);
+            add(sim, ask);
+            add(sim, job("a minute ago", at(40_000)));
+            add(sim, job("too late", at(39_999)));
+            update(sim, JobPatch { schedule: Some(at(5_000)), ..JobPatch::default() });
+            update(sim, JobPatch { schedule: Some(at(6_000)), ..JobPatch::default() });
+        },
+        expect![[r#"
+            0s Respond(conn-1, r1, job once next 5s)
+            100s Respond(conn-1, r2, job -once ok never)
+            100s Respond(conn-1, r3, job a minute ago never)
+            100s Respond(conn-1, r4, INVALID_REQUEST "invalid cron.add params: schedule.at is in the past: it is 2026-11-18T11:08:20.000Z now")
+            100s Respond(conn-1, r5, job -once ok never)
+            100s Respond(conn-1, r6, INVALID_REQUEST "invalid cron.update params: schedule.at is in the past: it is 2026-11-18T11:08:20.000Z now")
+        "#]],
+    );
+}
+
+#[test]
 fn a_moment_comes_once_and_its_job_is_switched_off() {
     check(
         |sim| {
