@@ -139,11 +139,7 @@ fn job_id(params: &Params<'_>) -> Result<JobId, Invalid> {
 }
 
 fn limit(params: &Params<'_>, default: usize, max: usize) -> Result<usize, Invalid> {
-    match params.u64("limit")? {
-        None => Ok(default),
-        Some(0) => Err(params.invalid("limit", "must be a whole number, 1 or more")),
-        Some(number) => Ok(saturated(number).min(max)),
-    }
+    Ok(params.positive("limit")?.map_or(default, |number| saturated(number).min(max)))
 }
 
 fn saturated(number: u64) -> usize {

@@ -88,7 +88,7 @@ pub(in crate::protocol) fn read_spawn(
         env: env(params)?,
         cwd: cwd.map(Into::into),
         stdin: params.string("stdin", SPAWN_ASK_BYTES_MAX)?.map(Into::into),
-        timeout_ms: positive(params, "timeoutMs")?,
+        timeout_ms: params.positive("timeoutMs")?,
         session: session_key::optional(params, "session", None)?,
         reports: params.bool("reports")?.unwrap_or(false),
         idempotency,
@@ -194,12 +194,4 @@ pub fn check_variable(name: &str) -> Result<(), &'static str> {
         return Err("may not be set");
     }
     Ok(())
-}
-
-/// A number of milliseconds.
-fn positive(params: &Object<'_, 9>, name: &str) -> Result<Option<u64>, Invalid> {
-    match params.u64(name)? {
-        Some(0) => Err(params.invalid(name, "must be a whole number, 1 or more")),
-        number => Ok(number),
-    }
 }
