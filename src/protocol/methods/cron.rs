@@ -5,10 +5,7 @@
 //! it, a payload without `kind`, the agent or its session outside of the payload.
 //! Called by `request`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use serde_json::value::RawValue;
 
 use crate::base::ids::{AgentName, JobId, SessionKey};
 use crate::base::limits::{
@@ -23,8 +20,10 @@ use crate::protocol::cron::{
 };
 use crate::protocol::fields::{Invalid, Object, Place};
 use crate::protocol::methods::session_key::{self, printable};
+use crate::protocol::methods::spawn::read_program;
 use crate::protocol::request::Idempotency;
 use crate::protocol::schedule::{Expression, Schedule, Zone, parse_moment};
+use crate::protocol::spawn::SpawnAsk;
 use crate::protocol::speaker::Speaker;
 
 /// The known parameters of all of them; each ignores those of the others.
@@ -343,35 +342,20 @@ fn timeout(payload: &Object<'_, 15>) -> Result<Option<u64>, Invalid> {
     Ok(timeout_ms.filter(|timeout| *timeout > 0).map(|timeout| timeout.min(COUNT_MAX)))
 }
 
+/// A program, under the same rules as one that `spawn` starts.
 fn spawn(payload: &Object<'_, 15>) -> Result<CronPayload, Invalid> {
-    let max = CRON_PAYLOAD_BYTES_MAX;
-    let args = payload.array("args", max, |index, raw| {
-        serde_json::from_str::<String>(raw.get())
-            .map_err(|_| payload.invalid(&format!("args[{index}]"), "must be a string"))
-    })?;
-    Ok(CronPayload::Spawn(Box::new(CronSpawn {
-        command: payload.required("command", max)?.into_owned(),
-        args: args.unwrap_or_default(),
-        env: environment(payload)?,
-        cwd: payload.string("cwd", max)?.map(Into::into),
-        stdin: payload.string("stdin", max)?.map(Into::into),
-        timeout_ms: timeout(payload)?,
-        session: session_key::optional(payload, "session", None)?,
-        reports: payload.bool("reports")?.unwrap_or(false),
-    })))
-}
-
-fn environment(payload: &Object<'_, 15>) -> Result<Vec<(String, String)>, Invalid> {
-    let Some(json) = payload.raw("env").map(RawValue::get) else { return Ok(Vec::new()) };
-    let env: BTreeMap<String, String> = serde_json::from_str(json)
-        .map_err(|_| payload.invalid("env", "must be an object of strings"))?;
-    let is_name = |name: &String| {
+    let SpawnAsk { command, args, mut env, cwd, stdin, session, reports, .. } =
+        read_program(payload)?;
+    let is_name = |name: &str| {
         name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
             && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
     };
-    if !env.keys().all(is_name) {
+    if !env.iter().all(|(name, _)| is_name(name)) {
         let must = "may hold names of letters, digits and _ only, that begin with no digit";
         return Err(payload.invalid("env", must));
     }
-    Ok(env.into_iter().collect())
+    env.sort();
+    let timeout_ms = timeout(payload)?;
+    let spawn = CronSpawn { command, args, env, cwd, stdin, timeout_ms, session, reports };
+    Ok(CronPayload::Spawn(Box::new(spawn)))
 }
