@@ -209,14 +209,19 @@ impl Hub {
     /// Tells of a failed commit what stays true and is written later; returns anything else.
     pub(in crate::hub) fn cron_happened(
         &self,
-        waiter: Box<CronWaiter>,
+        waiter: CronWaiter,
         effects: &mut Vec<Effect>,
-    ) -> Option<Box<CronWaiter>> {
-        match *waiter {
-            CronWaiter::Happened(news) => Self::tell(news, effects),
-            _ => return Some(waiter),
+    ) -> Option<CronWaiter> {
+        match waiter {
+            CronWaiter::Happened(news) => {
+                Self::tell(news, effects);
+                None
+            }
+            other @ (CronWaiter::Added { .. }
+            | CronWaiter::Updated { .. }
+            | CronWaiter::Removed { .. }
+            | CronWaiter::Start { .. }) => Some(other),
         }
-        None
     }
 
     /// Tells the operators.
