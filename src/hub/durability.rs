@@ -116,7 +116,7 @@ impl Hub {
                     self.spawn_not_stored(now, &id, effects);
                 }
                 Waiter::Admission(admission) => admissions.push(admission),
-                Waiter::Cron(waiter) => crons.push(waiter),
+                Waiter::Cron(waiter) => crons.extend(self.cron_happened(*waiter, effects)),
                 Waiter::Run(id) => self.run_not_stored(now, &id, effects),
                 // What has happened stays true; it is written later.
                 Waiter::RunEnd(id) => self.run_told(&id, effects),
@@ -127,7 +127,7 @@ impl Hub {
             }
         }
         for waiter in crons.into_iter().rev() {
-            self.cron_failed(*waiter, effects);
+            self.cron_failed(waiter, effects);
         }
         // The last registration first, so that each gives back what it found.
         for admission in admissions.iter_mut().rev() {

@@ -129,6 +129,15 @@ impl<'a, const N: usize> Object<'a, N> {
         self.parsed(name, "must be a whole number, 0 or more")
     }
 
+    /// A whole number from 1 to 2^64 - 1.
+    pub(super) fn positive(&self, name: &str) -> Result<Option<u64>, Invalid> {
+        let must = "must be a whole number, 1 or more";
+        match self.parsed(name, must)? {
+            Some(0) => Err(self.invalid(name, must)),
+            number => Ok(number),
+        }
+    }
+
     /// A truth value.
     pub(super) fn bool(&self, name: &str) -> Result<Option<bool>, Invalid> {
         self.parsed(name, "must be true or false")

@@ -1,5 +1,7 @@
 //! Words that make no sense, and what is missing on this machine.
 
+use std::os::unix::net::UnixListener;
+
 use expect_test::{Expect, expect};
 
 use crate::{check, run};
@@ -231,6 +233,24 @@ fn no_gateway_in_the_state_directory() {
           no gateway runs with this state directory; name its directory with --state-dir or --config, or reach it with --url
     "#]],
     );
+}
+
+#[test]
+fn a_socket_without_a_free_place_is_not_taken_for_another_protocol() {
+    let dir = std::env::temp_dir().join(format!("openclaw-cli-full-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let listener = UnixListener::bind(dir.join("control.sock")).unwrap();
+    let full = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    let (code, stdout, stderr) = run(&["status", "--state-dir", dir.to_str().unwrap()]);
+    full.join().unwrap();
+    let said = stderr.replace(dir.to_str().unwrap(), "DIR");
+    std::fs::remove_dir_all(dir).unwrap();
+    assert_eq!((code, stdout.as_str()), (UNREACHABLE, ""));
+    expect![[r#"
+        openclaw-gateway status: DIR/control.sock was closed before it answered
+          the gateway is stopping, or as many clients as may are at its socket; try again
+    "#]]
+    .assert_eq(&said);
 }
 
 #[test]

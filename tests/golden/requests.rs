@@ -312,7 +312,7 @@ fn logs_tail_refuses_by_the_name_of_the_field() {
             cursor must be a whole number, 0 or more
             cursor must be a whole number, 0 or more
             limit must be a whole number, 1 or more
-            limit must be a whole number, 0 or more
+            limit must be a whole number, 1 or more
             maxBytes must be a whole number, 1 or more
             level must be one of debug, info, warn, error (or trace, warning, fatal, critical)
             level must be a string

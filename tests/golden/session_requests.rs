@@ -309,7 +309,7 @@ fn lists_and_subscriptions_are_read() {
         ],
         expect![[r#"
             invalid sessions.list params: limit must be a whole number, 1 or more
-            invalid sessions.list params: limit must be a whole number, 0 or more
+            invalid sessions.list params: limit must be a whole number, 1 or more
             invalid sessions.list params: cursor must be one that sessions.list gave
             invalid sessions.list params: cursor must be a string
             invalid sessions.list params: agent must be a string

@@ -53,6 +53,7 @@ fn what_no_program_could_be_given_is_refused_by_its_name() {
             "env \"OPENCLAW_AGENT_TOKEN\" may not be set",
         ),
         (json!({"command": "x", "timeoutMs": 0}), "timeoutMs must be a whole number, 1 or more"),
+        (json!({"command": "x", "timeoutMs": -1}), "timeoutMs must be a whole number, 1 or more"),
         (json!({"command": "x", "reports": 1}), "reports must be true or false"),
     ] {
         assert_eq!(ask("spawn", &params), Err(format!("invalid spawn params: {problem}")));

@@ -4,12 +4,13 @@ use expect_test::{Expect, expect};
 use openclaw_gateway::base::ids::{AgentName, ApprovalId, DeviceId, PairingId, SessionKey};
 use openclaw_gateway::hub::child::{ChildNews, NotFound};
 use openclaw_gateway::hub::input::Input;
-use openclaw_gateway::hub::policy::Registration;
+use openclaw_gateway::hub::policy::{Registration, WithoutApprover};
 use openclaw_gateway::protocol::approvals::{ApprovalAsk, ApprovalRequest, CommandAsked, Decision};
 use openclaw_gateway::protocol::devices::{DeviceRequest, TokenOf};
 use openclaw_gateway::protocol::request::{Request, SessionNamed};
 use openclaw_gateway::protocol::session::Session;
 
+use crate::approvals::{asked, request};
 use crate::peers::{agent, operator, owner};
 use crate::policies::shared;
 use crate::shell::ask;
@@ -175,6 +176,32 @@ fn approvals_are_recorded_without_the_command() {
             0s approval.requested conn-2 at 127.0.0.1 device a1 of default: approval=two agent=a1 program=/usr/bin/curl
             0s approval.resolved conn-1 at 127.0.0.1 device desk of default: approval=one agent=a1 program=/usr/bin/curl decision=allow-once
             0s approval.resolved: approval=two agent=a1 program=/usr/bin/curl decision=deny reason=who asked has disconnected
+        "#]],
+    );
+}
+
+#[test]
+fn commands_that_nobody_was_asked_about_are_recorded_with_why() {
+    let mut sim = Sim::with(|policy| {
+        policy.approvals.without_approver = WithoutApprover::Deny;
+    });
+    sim.settled();
+    check(
+        sim,
+        |sim| {
+            let ask = |id| request(asked(id, "make", None));
+            sim.request(2, ask("one"));
+            let (id, decision) = (ApprovalId::new("one"), Decision::AllowAlways);
+            let resolve = ApprovalRequest::Resolve { id, decision };
+            sim.request(1, Request::Approvals(Box::new(resolve)));
+            sim.request(2, ask("two")).closed(1);
+            sim.request(2, request(asked("three", "rm", None)));
+        },
+        expect![[r#"
+            0s approval.requested conn-2 at 127.0.0.1 device a1 of default: approval=one agent=a1
+            0s approval.resolved conn-1 at 127.0.0.1 device desk of default: approval=one agent=a1 decision=allow-always
+            0s approval.resolved conn-2 at 127.0.0.1 device a1 of default: approval=two agent=a1 decision=allow-always reason=always allowed
+            0s approval.resolved conn-2 at 127.0.0.1 device a1 of default: approval=three agent=a1 decision=deny reason=no approver is connected (gateway.approvals.withoutApprover is "deny")
         "#]],
     );
 }

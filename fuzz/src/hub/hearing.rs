@@ -162,7 +162,7 @@ impl World {
             Event::ApprovalRequested(approval) => self.learn("approval", approval.id.as_str()),
             Event::Cron(news) => {
                 self.learn("job", news.job.as_str());
-                self.jobs.heard(news, &self.disk);
+                self.jobs.heard(news, &self.disk, self.is_failing);
             }
             Event::SpawnResult(shown) => self.spawn_shown(shown),
             _ => {}

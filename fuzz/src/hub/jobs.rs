@@ -25,7 +25,7 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    pub(super) fn heard(&mut self, news: &CronNews, disk: &DurableState) {
+    pub(super) fn heard(&mut self, news: &CronNews, disk: &DurableState, is_failing: bool) {
         let job = &news.job;
         let number = news.number.unwrap_or(0);
         match news.action {
@@ -47,8 +47,12 @@ impl Jobs {
             "finished" => {
                 let before = self.running.remove(job);
                 assert_eq!(before, Some(number), "finished, and did not run: {news:?}");
+                on_disk(news, disk, is_failing);
             }
-            "skipped" | "missed" => self.take(news),
+            "skipped" | "missed" => {
+                self.take(news);
+                on_disk(news, disk, is_failing);
+            }
             "removed" => {
                 self.running.remove(job);
             }
@@ -85,4 +89,13 @@ impl Jobs {
             self.have_run.clear();
         }
     }
+}
+
+/// What is told of a run is on disk, if the disk takes it.
+fn on_disk(news: &CronNews, disk: &DurableState, is_failing: bool) {
+    let is_kept = disk.cron_jobs.iter().any(|record| record.id == news.job);
+    let mut runs = disk.cron_runs.iter();
+    let run = runs.find(|run| run.job == news.job && Some(run.number) == news.number);
+    let status = run.map(|run| run.status);
+    assert!(is_failing || !is_kept || status == news.status, "{status:?} is on disk: {news:?}");
 }

@@ -4,7 +4,7 @@ use super::super::bytes::Bytes;
 use super::world::World;
 
 /// Every method with parameters. What begins with `$` is filled in from the input, see `fill`.
-pub(crate) const TABLE: [(&str, &str); 79] = [
+pub(crate) const TABLE: [(&str, &str); 81] = [
     ("status", "{}"),
     ("system-presence", "{}"),
     ("logs.tail", r#"{"cursor":$small,"limit":5}"#),
@@ -111,6 +111,7 @@ pub(crate) const TABLE: [(&str, &str); 79] = [
         "cron.add",
         r#"{"name":"once","enabled":$bool,"deleteAfterRun":true,"missed":$missed,"schedule":$schedule,"payload":$payload}"#,
     ),
+    ("cron.add", r#"{"name":"k","schedule":$schedule,"payload":$payload,"idempotencyKey":$once}"#),
     ("cron.update", r#"{"id":$job,"patch":{"schedule":$schedule,"name":$text}}"#),
     ("cron.update", r#"{"id":$job,"enabled":$bool,"missed":$missed,"payload":$payload}"#),
     ("cron.list", r#"{"includeDisabled":$bool,"limit":2}"#),
@@ -118,6 +119,7 @@ pub(crate) const TABLE: [(&str, &str); 79] = [
     ("cron.runs", r#"{"id":$job,"limit":3}"#),
     ("cron.run", r#"{"id":$job}"#),
     ("cron.run", r#"{"id":$job,"mode":"due"}"#),
+    ("cron.run", r#"{"id":$job,"idempotencyKey":$once}"#),
     ("cron.remove", r#"{"id":$job}"#),
     ("cron.remove", r#"{"id":$job}"#),
 ];

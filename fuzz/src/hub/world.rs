@@ -321,6 +321,7 @@ impl World {
         self.policy.auth = policy.auth.clone();
         self.policy.spawn = policy.spawn.clone();
         self.policy.approvals = policy.approvals;
+        self.policy.limits = policy.limits;
         self.input(Input::PolicyChanged(Box::new(policy)));
         for (id, conn) in self.conns.iter().filter(|(_, conn)| conn.by_secret && !conn.is_closing) {
             let scopes = conn.grant.as_ref().expect("it was let in").scopes;

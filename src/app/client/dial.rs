@@ -9,6 +9,7 @@ use std::time::Instant;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use tungstenite::client::client_with_config;
+use tungstenite::error::ProtocolError;
 use tungstenite::handshake::HandshakeError;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, WebSocket};
@@ -177,6 +178,15 @@ fn no_upgrade(target: &Target, error: &Error) -> Failure {
                 _ => "is this the gateway, or something in front of it?",
             };
             (format!("{target} did not upgrade to WebSocket: HTTP {status}"), advice)
+        }
+        // At the gateway's own socket nobody else listens, and nothing is encrypted.
+        Error::Io(_) | Error::Protocol(ProtocolError::HandshakeIncomplete)
+            if matches!(target, Target::Local(_)) =>
+        {
+            (
+                format!("{target} was closed before it answered"),
+                "the gateway is stopping, or as many clients as may are at its socket; try again",
+            )
         }
         other => (
             format!("{target} does not speak WebSocket: {other}"),

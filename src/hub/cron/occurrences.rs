@@ -11,7 +11,6 @@ use crate::hub::cron::job::{Job, Phase, Span};
 use crate::hub::cron::storing::CronWaiter;
 use crate::hub::effect::Effect;
 use crate::protocol::cron::{CronNews, CronRun, Missed, RunStatus, Trigger};
-use crate::protocol::event::Event;
 
 const STORE_FAILED: &str = "the store took no writes";
 const NOT_RUNNING: &str = "the gateway was not running";
@@ -154,7 +153,8 @@ impl Hub {
         job.phase = Phase::Running(number);
         let run = job.runs.iter().rfind(|run| run.number == number).cloned();
         if let Some(run) = run {
-            self.tell_run("started", &run, effects);
+            let news = self.news("started", &run);
+            Self::tell(news, effects);
         }
         if self.stopping.is_some() {
             let outcome = Err("the gateway was stopping".to_owned());
@@ -189,7 +189,7 @@ impl Hub {
         self.save_run(id, &run);
         self.save_job(id);
         self.cron.reschedule(id);
-        self.tell_run("finished", &run, effects);
+        self.tell_happened(self.news("finished", &run), effects);
         if forget && self.commits.is_healthy() {
             self.remove_job(id, None);
         }
@@ -276,14 +276,8 @@ impl Hub {
         }
         self.save_run(id, &run);
         self.trim_runs(id);
-        effects.push(Effect::Broadcast(Event::Cron(Box::new(CronNews {
-            run_at_ms: Some(span.last_ms),
-            ..self.news(status.as_str(), &run)
-        }))));
-    }
-
-    fn tell_run(&self, action: &'static str, run: &CronRun, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Broadcast(Event::Cron(Box::new(self.news(action, run)))));
+        let news = self.news(status.as_str(), &run);
+        self.tell_happened(CronNews { run_at_ms: Some(span.last_ms), ..news }, effects);
     }
 
     fn news(&self, action: &'static str, run: &CronRun) -> CronNews {

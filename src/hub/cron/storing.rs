@@ -32,6 +32,8 @@ pub(in crate::hub) enum CronWaiter {
     /// A run that begins when this is on disk. Whoever asked with an idempotency key, as for the
     /// others, is answered by `answers`.
     Start { job: JobId, number: u64, asker: Option<CronAsker> },
+    /// What has happened, and is told.
+    Happened(CronNews),
 }
 
 impl Hub {
@@ -104,6 +106,21 @@ impl Hub {
                 }
                 self.started_is_stored(now, &job, number, effects);
             }
+            // Nothing is said of a job that was removed meanwhile, as nothing of it is kept.
+            CronWaiter::Happened(news) if self.cron.jobs.contains_key(&news.job) => {
+                Self::tell(news, effects);
+            }
+            CronWaiter::Happened(_) => {}
+        }
+    }
+
+    /// Tells what has happened once no restart can make it untrue. While the store fails, nothing
+    /// is to be waited for.
+    pub(super) fn tell_happened(&mut self, news: CronNews, effects: &mut Vec<Effect>) {
+        if self.commits.is_healthy() {
+            self.commits.wait(Waiter::Cron(Box::new(CronWaiter::Happened(news))));
+        } else {
+            Self::tell(news, effects);
         }
     }
 
@@ -129,7 +146,7 @@ impl Hub {
         next_run_at_ms: Option<u64>,
         effects: &mut Vec<Effect>,
     ) {
-        effects.push(Effect::Broadcast(Event::Cron(Box::new(CronNews {
+        let news = CronNews {
             action,
             job,
             status: None,
@@ -137,7 +154,8 @@ impl Hub {
             next_run_at_ms,
             number: None,
             error: None,
-        }))));
+        };
+        Self::tell(news, effects);
     }
 
     /// What waited is not on disk. Called with the last change first, so that each gives back what
@@ -184,7 +202,31 @@ impl Hub {
                     self.not_started(&job, occurrence_ms, effects);
                 }
             }
+            CronWaiter::Happened(news) => Self::tell(news, effects),
         }
+    }
+
+    /// Tells of a failed commit what stays true and is written later; returns anything else.
+    pub(in crate::hub) fn cron_happened(
+        &self,
+        waiter: CronWaiter,
+        effects: &mut Vec<Effect>,
+    ) -> Option<CronWaiter> {
+        match waiter {
+            CronWaiter::Happened(news) => {
+                Self::tell(news, effects);
+                None
+            }
+            other @ (CronWaiter::Added { .. }
+            | CronWaiter::Updated { .. }
+            | CronWaiter::Removed { .. }
+            | CronWaiter::Start { .. }) => Some(other),
+        }
+    }
+
+    /// Tells the operators.
+    pub(super) fn tell(news: CronNews, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Broadcast(Event::Cron(Box::new(news))));
     }
 
     /// The store takes writes again: jobs that differ from the disk are written as a whole.

@@ -6,8 +6,10 @@
 use std::sync::Arc;
 
 use crate::base::ids::{ConnId, JobId, RequestId};
-use crate::base::limits::{CRON_LIST_BYTES_MAX, CRON_PAYLOAD_BYTES_MAX, CRON_RUN_RETRY_AFTER};
-use crate::base::time::{Moment, millis};
+use crate::base::limits::{
+    CRON_AT_PAST_MAX, CRON_LIST_BYTES_MAX, CRON_PAYLOAD_BYTES_MAX, CRON_RUN_RETRY_AFTER,
+};
+use crate::base::time::{Moment, millis, utc};
 use crate::hub::answers::Answer;
 use crate::hub::commits::Waiter;
 use crate::hub::cron::{CronAsker, CronWaiter};
@@ -156,6 +158,7 @@ impl Hub {
         asker: CronAsker,
         once: Option<Once>,
     ) -> Result<(), Box<ProtocolError>> {
+        check_moment("cron.add", &new.schedule, now)?;
         self.cron_writable()?;
         self.make_room_for_job()?;
         // Whoever has gone meanwhile hears no answer.
@@ -207,18 +210,22 @@ impl Hub {
         &mut self,
         now: Moment,
         id: &JobId,
-        patch: JobPatch,
+        mut patch: JobPatch,
         asker: CronAsker,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Box<ProtocolError>> {
         let zone = self.cron.policy.zone.clone();
         let known = self.cron.get(id).ok_or_else(|| Box::new(refusals::no_such_job(id)));
         let before = Box::new(known?.record.clone());
+        let schedule = patch.schedule.take().map(|schedule| schedule.settled(now.unix_ms, &zone));
+        // To send the moment that it has once more is no change.
+        if let Some(schedule) = schedule.as_ref().filter(|new| new.text() != before.schedule) {
+            check_moment("cron.update", schedule, now)?;
+        }
         self.cron_writable()?;
         let Some(job) = self.cron.jobs.get_mut(id) else { return Ok(()) };
         let schedule_before = job.change_schedule(None);
-        let JobPatch { name, description, enabled, delete_after_run, schedule, payload, missed } =
-            patch;
+        let JobPatch { name, description, enabled, delete_after_run, payload, missed, .. } = patch;
         let record = &mut job.record;
         record.name = name.unwrap_or_else(|| record.name.clone());
         if let Some(description) = description {
@@ -230,7 +237,6 @@ impl Hub {
         record.updated_at_ms = now.unix_ms;
         let is_switched_on = enabled == Some(true) && !record.enabled;
         record.enabled = enabled.unwrap_or(record.enabled);
-        let schedule = schedule.map(|schedule| schedule.settled(now.unix_ms, &zone));
         let anew = match &schedule {
             Some(schedule) if schedule.text() != record.schedule => {
                 record.schedule = schedule.text();
@@ -301,6 +307,19 @@ impl Hub {
         let asker = self.keep_answer(now, once, asker, answer);
         self.start(now, id, now.unix_ms, Trigger::Manual, asker);
         Ok(None)
+    }
+}
+
+/// A moment that is over does not come. Checked when the job is really made or changed: a repetition
+/// is answered however late it comes.
+fn check_moment(method: &str, schedule: &Schedule, now: Moment) -> Result<(), Box<ProtocolError>> {
+    match schedule {
+        Schedule::At(at_ms) if at_ms.saturating_add(millis(CRON_AT_PAST_MAX)) < now.unix_ms => {
+            let now = utc(now.unix_ms);
+            let what = format!("schedule.at is in the past: it is {now} now");
+            Err(Box::new(ProtocolError::invalid_params(method, &what)))
+        }
+        Schedule::At(_) | Schedule::Every { .. } | Schedule::Cron { .. } => Ok(()),
     }
 }
 

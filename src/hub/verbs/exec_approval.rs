@@ -94,6 +94,8 @@ impl Hub {
         };
         if let Some(resolution) = self.decided_without_asking(now, &approval) {
             approval.resolution = Some(resolution);
+            let what = resolution_members(&approval);
+            effects.push(audit(AuditKind::ApprovalResolved, self.actor(conn), what));
             return Ok(Outcome::Now(ApprovalReply::Decided(Arc::new(approval))));
         }
         self.writable(approval.command.bytes())?;

@@ -5,27 +5,25 @@
 //! it, a payload without `kind`, the agent or its session outside of the payload.
 //! Called by `request`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use serde_json::value::RawValue;
 
 use crate::base::ids::{AgentName, JobId, SessionKey};
 use crate::base::limits::{
-    AGENT_NAME_BYTES_MAX, CLIENT_TEXT_BYTES_MAX, COUNT_MAX, CRON_AT_PAST_MAX,
-    CRON_DESCRIPTION_BYTES_MAX, CRON_EVERY_MS_MAX, CRON_EVERY_MS_MIN, CRON_EXPRESSION_BYTES_MAX,
-    CRON_LIST_LIMIT_DEFAULT, CRON_LIST_LIMIT_MAX, CRON_MOMENT_BYTES_MAX, CRON_NAME_BYTES_MAX,
-    CRON_PAYLOAD_BYTES_MAX, CRON_RUNS_PER_JOB_MAX, CRON_ZONE_BYTES_MAX, SESSION_KEY_BYTES_MAX,
-    SESSION_TEXT_BYTES_MAX,
+    AGENT_NAME_BYTES_MAX, CLIENT_TEXT_BYTES_MAX, COUNT_MAX, CRON_DESCRIPTION_BYTES_MAX,
+    CRON_EVERY_MS_MAX, CRON_EVERY_MS_MIN, CRON_EXPRESSION_BYTES_MAX, CRON_LIST_LIMIT_DEFAULT,
+    CRON_LIST_LIMIT_MAX, CRON_MOMENT_BYTES_MAX, CRON_NAME_BYTES_MAX, CRON_PAYLOAD_BYTES_MAX,
+    CRON_RUNS_PER_JOB_MAX, CRON_ZONE_BYTES_MAX, SESSION_KEY_BYTES_MAX, SESSION_TEXT_BYTES_MAX,
 };
-use crate::base::time::{UTC_MS_MAX, millis, utc};
+use crate::base::time::UTC_MS_MAX;
 use crate::protocol::cron::{
     CronList, CronMethod, CronPayload, CronRequest, CronSpawn, JobPatch, Missed, NewJob,
 };
 use crate::protocol::fields::{Invalid, Object, Place};
 use crate::protocol::methods::session_key::{self, printable};
+use crate::protocol::methods::spawn::read_program;
 use crate::protocol::request::Idempotency;
 use crate::protocol::schedule::{Expression, Schedule, Zone, parse_moment};
+use crate::protocol::spawn::SpawnAsk;
 use crate::protocol::speaker::Speaker;
 
 /// The known parameters of all of them; each ignores those of the others.
@@ -140,11 +138,7 @@ fn job_id(params: &Params<'_>) -> Result<JobId, Invalid> {
 }
 
 fn limit(params: &Params<'_>, default: usize, max: usize) -> Result<usize, Invalid> {
-    match params.u64("limit")? {
-        None => Ok(default),
-        Some(0) => Err(params.invalid("limit", "must be a whole number, 1 or more")),
-        Some(number) => Ok(saturated(number).min(max)),
-    }
+    Ok(params.positive("limit")?.map_or(default, |number| saturated(number).min(max)))
 }
 
 fn saturated(number: u64) -> usize {
@@ -217,7 +211,7 @@ fn patch(params: &Params<'_>, names: Names, now_ms: u64) -> Result<JobPatch, Inv
 fn read_schedule(schedule: &Object<'_, 7>, now_ms: u64) -> Result<Schedule, Invalid> {
     let kind = schedule.string("kind", CLIENT_TEXT_BYTES_MAX)?;
     match kind.as_deref() {
-        Some("at") => moment(schedule, now_ms).map(Schedule::At),
+        Some("at") => moment(schedule).map(Schedule::At),
         Some("every") => {
             let range = CRON_EVERY_MS_MIN..=CRON_EVERY_MS_MAX;
             let every_ms = schedule
@@ -263,25 +257,19 @@ fn expression(
     Ok(schedule)
 }
 
-/// `at` in words or in Unix milliseconds, or `atMs`.
-fn moment(schedule: &Object<'_, 7>, now_ms: u64) -> Result<u64, Invalid> {
+/// `at` in words or in Unix milliseconds, or `atMs`. Whether it is over is the hub's to say, because
+/// a repetition is answered however late it comes.
+fn moment(schedule: &Object<'_, 7>) -> Result<u64, Invalid> {
     let must = "must be a moment such as 2026-11-22T18:43:42Z, or Unix milliseconds";
-    let (name, at_ms) = match schedule.raw("at") {
+    let at_ms = match schedule.raw("at") {
         Some(raw) if raw.get().starts_with('"') => {
             let text = schedule.string("at", CRON_MOMENT_BYTES_MAX)?.unwrap_or_default();
-            ("at", parse_moment(&text))
+            parse_moment(&text)
         }
-        Some(_) => ("at", schedule.u64("at").map_err(|_| schedule.invalid("at", must))?),
-        None => ("atMs", schedule.u64("atMs")?),
+        Some(_) => schedule.u64("at").map_err(|_| schedule.invalid("at", must))?,
+        None => schedule.u64("atMs")?,
     };
-    let Some(at_ms) = at_ms.filter(|at| *at <= UTC_MS_MAX) else {
-        return Err(schedule.invalid("at", must));
-    };
-    if at_ms < now_ms.saturating_sub(millis(CRON_AT_PAST_MAX)) {
-        let now = utc(now_ms);
-        return Err(schedule.invalid(name, format_args!("is in the past: it is {now} now")));
-    }
-    Ok(at_ms)
+    at_ms.filter(|at| *at <= UTC_MS_MAX).ok_or_else(|| schedule.invalid("at", must))
 }
 
 fn read_payload(payload: &Object<'_, 15>, params: &Params<'_>) -> Result<CronPayload, Invalid> {
@@ -354,35 +342,20 @@ fn timeout(payload: &Object<'_, 15>) -> Result<Option<u64>, Invalid> {
     Ok(timeout_ms.filter(|timeout| *timeout > 0).map(|timeout| timeout.min(COUNT_MAX)))
 }
 
+/// A program, under the same rules as one that `spawn` starts.
 fn spawn(payload: &Object<'_, 15>) -> Result<CronPayload, Invalid> {
-    let max = CRON_PAYLOAD_BYTES_MAX;
-    let args = payload.array("args", max, |index, raw| {
-        serde_json::from_str::<String>(raw.get())
-            .map_err(|_| payload.invalid(&format!("args[{index}]"), "must be a string"))
-    })?;
-    Ok(CronPayload::Spawn(Box::new(CronSpawn {
-        command: payload.required("command", max)?.into_owned(),
-        args: args.unwrap_or_default(),
-        env: environment(payload)?,
-        cwd: payload.string("cwd", max)?.map(Into::into),
-        stdin: payload.string("stdin", max)?.map(Into::into),
-        timeout_ms: timeout(payload)?,
-        session: session_key::optional(payload, "session", None)?,
-        reports: payload.bool("reports")?.unwrap_or(false),
-    })))
-}
-
-fn environment(payload: &Object<'_, 15>) -> Result<Vec<(String, String)>, Invalid> {
-    let Some(json) = payload.raw("env").map(RawValue::get) else { return Ok(Vec::new()) };
-    let env: BTreeMap<String, String> = serde_json::from_str(json)
-        .map_err(|_| payload.invalid("env", "must be an object of strings"))?;
-    let is_name = |name: &String| {
+    let SpawnAsk { command, args, mut env, cwd, stdin, session, reports, .. } =
+        read_program(payload)?;
+    let is_name = |name: &str| {
         name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
             && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
     };
-    if !env.keys().all(is_name) {
+    if !env.iter().all(|(name, _)| is_name(name)) {
         let must = "may hold names of letters, digits and _ only, that begin with no digit";
         return Err(payload.invalid("env", must));
     }
-    Ok(env.into_iter().collect())
+    env.sort();
+    let timeout_ms = timeout(payload)?;
+    let spawn = CronSpawn { command, args, env, cwd, stdin, timeout_ms, session, reports };
+    Ok(CronPayload::Spawn(Box::new(spawn)))
 }

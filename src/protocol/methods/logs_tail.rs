@@ -54,9 +54,7 @@ fn clamped(
     default: usize,
     max: usize,
 ) -> Result<usize, Invalid> {
-    match params.u64(name)? {
-        None => Ok(default),
-        Some(0) => Err(params.invalid(name, "must be a whole number, 1 or more")),
-        Some(number) => Ok(usize::try_from(number).map_or(max, |number| number.min(max))),
-    }
+    Ok(params
+        .positive(name)?
+        .map_or(default, |number| usize::try_from(number).map_or(max, |number| number.min(max))))
 }

@@ -264,11 +264,9 @@ fn sessions_send(params: &Params<'_>, json: &str) -> Result<RunRequest, Invalid>
 
 /// A `limit` over its maximum is taken as the maximum.
 fn limit(params: &Params<'_>) -> Result<usize, Invalid> {
-    match params.u64("limit")? {
-        None => Ok(HISTORY_LIMIT_DEFAULT),
-        Some(0) => Err(params.invalid("limit", "must be a whole number, 1 or more")),
-        Some(number) => Ok(usize::try_from(number).unwrap_or(usize::MAX).min(HISTORY_LIMIT_MAX)),
-    }
+    Ok(params.positive("limit")?.map_or(HISTORY_LIMIT_DEFAULT, |number| {
+        usize::try_from(number).unwrap_or(usize::MAX).min(HISTORY_LIMIT_MAX)
+    }))
 }
 
 fn abort(params: &Params<'_>) -> Result<RunRequest, Invalid> {

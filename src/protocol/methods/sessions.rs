@@ -42,11 +42,9 @@ pub(in crate::protocol) const PATCH: [&str; 9] = [
 
 /// Reads `sessions.list`. A `limit` over its maximum is taken as the maximum.
 pub(in crate::protocol) fn read_list(params: &Object<'_, 4>) -> Result<SessionsList, Invalid> {
-    let limit = match params.u64("limit")? {
-        None => SESSIONS_LIST_LIMIT_DEFAULT,
-        Some(0) => return Err(params.invalid("limit", "must be a whole number, 1 or more")),
-        Some(number) => usize::try_from(number).unwrap_or(usize::MAX).min(SESSIONS_LIST_LIMIT_MAX),
-    };
+    let limit = params.positive("limit")?.map_or(SESSIONS_LIST_LIMIT_DEFAULT, |number| {
+        usize::try_from(number).unwrap_or(usize::MAX).min(SESSIONS_LIST_LIMIT_MAX)
+    });
     let cursor = params.string("cursor", SESSIONS_CURSOR_BYTES_MAX)?;
     let cursor = cursor
         .filter(|text| !text.is_empty())

@@ -69,6 +69,14 @@ pub(in crate::protocol) fn read_spawn(
     params: &Object<'_, 9>,
     idempotency: Option<Idempotency>,
 ) -> Result<SpawnAsk, Invalid> {
+    let timeout_ms = params.positive("timeoutMs")?;
+    Ok(SpawnAsk { timeout_ms, idempotency, ..read_program(params)? })
+}
+
+/// Reads what `spawn` and a job that runs a program have in common: all but how long it may take.
+pub(in crate::protocol) fn read_program<const N: usize>(
+    params: &Object<'_, N>,
+) -> Result<SpawnAsk, Invalid> {
     let command = params.required("command", SPAWN_PATH_BYTES_MAX)?;
     if command.contains('/') && !command.starts_with('/') {
         return Err(params.invalid("command", "must be a name or an absolute path"));
@@ -88,10 +96,10 @@ pub(in crate::protocol) fn read_spawn(
         env: env(params)?,
         cwd: cwd.map(Into::into),
         stdin: params.string("stdin", SPAWN_ASK_BYTES_MAX)?.map(Into::into),
-        timeout_ms: positive(params, "timeoutMs")?,
+        timeout_ms: None,
         session: session_key::optional(params, "session", None)?,
         reports: params.bool("reports")?.unwrap_or(false),
-        idempotency,
+        idempotency: None,
     })
 }
 
@@ -138,12 +146,10 @@ pub(in crate::protocol) fn read_cancel(params: &Object<'_, 2>) -> Result<SpawnRe
 
 const NO_NUL: &str = "may not contain a NUL character";
 
-fn args(params: &Object<'_, 9>) -> Result<Vec<String>, Invalid> {
+fn args<const N: usize>(params: &Object<'_, N>) -> Result<Vec<String>, Invalid> {
     let read = |index, raw| {
-        let arg = decode(raw).map_err(|must| format!("args[{index}] {must}"));
-        let arg =
-            arg.and_then(|arg| passable(&arg).map_err(|must| format!("args[{index}] {must}")));
-        arg.map_err(Invalid)
+        let arg = decode(raw).map_err(str::to_owned).and_then(|arg| passable(&arg));
+        arg.map_err(|must| params.invalid(&format!("args[{index}]"), must))
     };
     Ok(params.array("args", SPAWN_ARGS_MAX, read)?.unwrap_or_default())
 }
@@ -159,7 +165,7 @@ fn passable(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn env(params: &Object<'_, 9>) -> Result<Vec<(String, String)>, Invalid> {
+fn env<const N: usize>(params: &Object<'_, N>) -> Result<Vec<(String, String)>, Invalid> {
     let Some(json) = params.raw("env").map(RawValue::get) else { return Ok(Vec::new()) };
     if !json.starts_with('{') {
         return Err(params.invalid("env", "must be an object"));
@@ -194,12 +200,4 @@ pub fn check_variable(name: &str) -> Result<(), &'static str> {
         return Err("may not be set");
     }
     Ok(())
-}
-
-/// A number of milliseconds.
-fn positive(params: &Object<'_, 9>, name: &str) -> Result<Option<u64>, Invalid> {
-    match params.u64(name)? {
-        Some(0) => Err(params.invalid(name, "must be a whole number, 1 or more")),
-        number => Ok(number),
-    }
 }

@@ -1,6 +1,7 @@
 //! Every short history of two jobs of which one runs at a time: whatever their programs, the clocks,
 //! the store and the gateway do, each occurrence runs once at most, never beside another of its
-//! job, is on disk as started before that, ends once, and each stands in the history once.
+//! job, is on disk as started before that, ends once, and each stands in the history once; and what
+//! is told of them is on disk.
 //!
 //! A step for which there is no occasion ends its branch, because the history without it is tried,
 //! too.
@@ -8,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use openclaw_gateway::hub::effect::Effect;
-use openclaw_gateway::protocol::cron::{CronRun, Missed, RunStatus, Trigger};
+use openclaw_gateway::protocol::cron::{CronNews, CronRun, Missed, RunStatus, Trigger};
 use openclaw_gateway::protocol::event::Event;
 
 use super::running::program;
@@ -146,10 +147,20 @@ impl World {
                 "finished" => {
                     let before = self.running.remove(&news.job);
                     assert_eq!(before, news.number, "another run has ended");
+                    self.check_told(&news);
                 }
+                "skipped" | "missed" => self.check_told(&news),
                 _ => {}
             }
         }
+    }
+
+    /// What is told of a run is on disk, so that a restart does not tell something else.
+    fn check_told(&self, news: &CronNews) {
+        let mut on_disk = self.sim.disk.cron_runs.iter();
+        let run = on_disk.find(|run| run.job == news.job && Some(run.number) == news.number);
+        let status = run.map(|run| run.status);
+        assert!(!self.healthy || status == news.status, "{status:?} is on disk, told: {news:?}");
     }
 
     /// Everything comes to its end: the store takes what there is, and programs end.

@@ -25,10 +25,10 @@ fn an_occurrence_is_on_disk_as_started_before_it_does_anything() {
             60s Broadcast(cron started #1 running at 60s next 120s)
             60s Broadcast(log 1 "timestamp":1795000060000,"level":"info","source":"cron","message":"hello")
             60s Broadcast(notification {"id":1795000060000,"recipient":"operator","type":"cron","title":"tea","message":"hello","source_type":"cron","source_id":"job-01bad93d8dbcfd3d","created_at":1795000060})
-            60s Broadcast(cron finished #1 ok at 60s next 120s)
             60s Persist(#6: append 1, put run #1 ok 60s, put job tea ok next 120s)
             60s -- ran
             60s -- stored
+            60s Broadcast(cron finished #1 ok at 60s next 120s)
             60s Respond(conn-1, r2, runs [#1 ok 60s])
         "#]],
     );
@@ -104,6 +104,32 @@ fn a_request_with_a_key_that_was_not_stored_is_free_to_come_again() {
             0s -- store recovers
             0s Respond(conn-1, r2, job tea next 60s)
             0s Broadcast(cron added next 60s)
+        "#]],
+    );
+}
+
+#[test]
+fn a_moment_that_is_over_is_refused_unless_it_is_a_repetition_or_no_change() {
+    check(
+        |sim| {
+            sim.only(&["Respond"]);
+            let at = |ms| Schedule::At(START_MS + ms);
+            let ask = NewJob { idempotency: once("k", 1), ..job("once", at(5_000)) };
+            add(sim, ask.clone());
+            sim.run_secs(100);
+            add(sim, ask);
+            add(sim, job("a minute ago", at(40_000)));
+            add(sim, job("too late", at(39_999)));
+            update(sim, JobPatch { schedule: Some(at(5_000)), ..JobPatch::default() });
+            update(sim, JobPatch { schedule: Some(at(6_000)), ..JobPatch::default() });
+        },
+        expect![[r#"
+            0s Respond(conn-1, r1, job once next 5s)
+            100s Respond(conn-1, r2, job -once ok never)
+            100s Respond(conn-1, r3, job a minute ago never)
+            100s Respond(conn-1, r4, INVALID_REQUEST "invalid cron.add params: schedule.at is in the past: it is 2026-11-18T11:08:20.000Z now")
+            100s Respond(conn-1, r5, job -once ok never)
+            100s Respond(conn-1, r6, INVALID_REQUEST "invalid cron.update params: schedule.at is in the past: it is 2026-11-18T11:08:20.000Z now")
         "#]],
     );
 }

@@ -219,9 +219,9 @@ fn a_job_that_came_while_the_store_failed_is_forgotten_when_it_recovers() {
             0s Broadcast(cron added next 5s)
             5s -- stored
             5s Broadcast(cron started #1 running at 5s)
-            5s Broadcast(cron finished #1 ok at 5s)
             5s -- it has run
             5s -- store fails
+            5s Broadcast(cron finished #1 ok at 5s)
             5s -- store recovers
             5s Broadcast(cron removed)
         "#]],

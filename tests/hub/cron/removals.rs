@@ -63,7 +63,6 @@ fn a_job_that_is_removed_while_its_run_begins_is_gone_when_that_has_ended() {
             0s -- stored
             0s Respond(conn-1, r2, started 1)
             0s Broadcast(cron started #1 running at 0s)
-            0s Broadcast(cron finished #1 ok at 0s)
             0s -- the run is over, the removal on its way
             0s -- stored
             0s Respond(conn-1, r3, removed: true)
@@ -91,7 +90,6 @@ fn a_run_that_ends_while_its_job_is_removed_brings_nothing_back() {
             0s Respond(conn-1, r1, job tidy next 60s)
             0s Broadcast(cron added next 60s)
             60s Broadcast(cron started #1 running at 60s next 120s)
-            61s Broadcast(cron finished #1 ok at 60s)
             61s -- the run is over, the removal on its way
             61s -- stored
             61s Respond(conn-1, r2, removed: true)
@@ -119,9 +117,9 @@ fn a_job_whose_removal_fails_has_all_that_happened_meanwhile() {
             0s Respond(conn-1, r1, job tidy next 60s)
             0s Broadcast(cron added next 60s)
             60s Broadcast(cron started #1 running at 60s next 120s)
-            61s Broadcast(cron finished #1 ok at 60s)
             61s -- the run is over, the removal on its way
             61s -- store fails
+            61s Broadcast(cron finished #1 ok at 60s)
             61s Respond(conn-1, r2, UNAVAILABLE "not stored: the gateway's store takes no writes right now" retry 1000)
             61s -- the store recovers
             61s -- store recovers
@@ -155,11 +153,11 @@ fn a_job_that_waits_and_is_removed_is_passed_over_by_those_behind_it() {
             0s Broadcast(cron added next 60s)
             60s Broadcast(cron started #1 running at 60s next 120s)
             61s -- the first run is over, the removal on its way
-            61s Broadcast(cron finished #1 ok at 60s next 120s)
             61s -- stored
             61s Respond(conn-1, r4, removed: true)
             61s Broadcast(cron removed)
             61s -- stored
+            61s Broadcast(cron finished #1 ok at 60s next 120s)
             61s Broadcast(cron started #1 running at 61s next 120s)
             61s -- stored
             61s -- stored
@@ -192,8 +190,8 @@ fn a_job_that_waits_and_is_not_removed_after_all_has_missed_its_turn() {
             0s Broadcast(cron added next 60s)
             60s Broadcast(cron started #1 running at 60s next 120s)
             61s -- the first run is over, the removal on its way
-            61s Broadcast(cron finished #1 ok at 60s next 120s)
             61s -- store fails
+            61s Broadcast(cron finished #1 ok at 60s next 120s)
             61s Respond(conn-1, r3, UNAVAILABLE "not stored: the gateway's store takes no writes right now" retry 1000)
             61s Broadcast(cron missed #1 missed at 60s (the store took no writes) next 120s)
             61s -- the store recovers

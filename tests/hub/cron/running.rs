@@ -71,13 +71,13 @@ fn a_program_runs_until_it_ends_and_its_job_does_not_run_beside_it() {
             60s Broadcast(spawn_result sp-1 sp-1 running pid 101)
             120s Broadcast(cron skipped #2 skipped at 120s (the run before had not ended) next 180s)
             130s -- the program ends
-            130s Broadcast(cron finished #1 ok at 60s next 180s)
             130s Broadcast(spawn_result sp-1 sp-1 completed pid 101 Code(0))
+            130s Broadcast(cron finished #1 ok at 60s next 180s)
             180s Broadcast(cron started #3 running at 180s next 240s)
             180s Broadcast(spawn_result sp-2 sp-2 running pid 102)
             190s -- the next one fails
-            190s Broadcast(cron finished #3 error at 180s (exited with code 3) next 240s)
             190s Broadcast(spawn_result sp-2 sp-2 failed pid 102 Code(3) "exited with code 3")
+            190s Broadcast(cron finished #3 error at 180s (exited with code 3) next 240s)
             190s Respond(conn-1, r2, runs [#3 error 180s (exited with code 3), #2 skipped 120s (the run before had not ended), #1 ok 60s])
             190s Respond(conn-1, r3, jobs [tidy error 1 errors next 240s] of 1)
         "#]],
@@ -130,9 +130,9 @@ fn what_cannot_begin_has_failed() {
             0s Respond(conn-1, r2, job tidy next 60s)
             0s Broadcast(cron added next 60s)
             60s Broadcast(cron started #1 running at 60s next 120s)
-            60s Broadcast(cron finished #1 error at 60s (agent not connected: nobody) next 120s)
             60s Broadcast(cron started #1 running at 60s next 120s)
             60s Broadcast(spawn_result sp-1 sp-1 failed "gateway.spawn.allowedCommands does not name \"rm\"")
+            60s Broadcast(cron finished #1 error at 60s (agent not connected: nobody) next 120s)
             60s Broadcast(cron finished #1 error at 60s (gateway.spawn.allowedCommands does not name "rm") next 120s)
         "#]],
     );
@@ -163,8 +163,8 @@ fn a_job_that_is_changed_or_removed_leaves_its_run_alone() {
             60s Broadcast(cron updated)
             60s Respond(conn-1, r3, not started: already-running)
             60s -- the program ends
-            60s Broadcast(cron finished #1 ok at 60s)
             60s Broadcast(spawn_result sp-1 sp-1 completed pid 101 Code(0))
+            60s Broadcast(cron finished #1 ok at 60s)
             60s Respond(conn-1, r4, started 2)
             60s Broadcast(cron started #2 running at 60s)
             60s Broadcast(spawn_result sp-2 sp-2 running pid 102)
@@ -199,13 +199,13 @@ fn jobs_wait_for_a_free_place_in_the_order_in_which_they_came() {
             60s Broadcast(cron started #1 running at 60s next 120s)
             60s Broadcast(spawn_result sp-1 sp-1 running pid 101)
             101s -- the first ends
-            101s Broadcast(cron finished #1 ok at 60s next 120s)
             101s Broadcast(spawn_result sp-1 sp-1 completed pid 101 Code(0))
+            101s Broadcast(cron finished #1 ok at 60s next 120s)
             101s Broadcast(cron started #1 running at 101s next 121s)
             101s Broadcast(spawn_result sp-2 sp-2 running pid 102)
             106s -- the second ends
-            106s Broadcast(cron finished #1 ok at 101s next 121s)
             106s Broadcast(spawn_result sp-2 sp-2 completed pid 102 Code(0))
+            106s Broadcast(cron finished #1 ok at 101s next 121s)
             106s Respond(conn-1, r3, cron 2 jobs, 0 running)
         "#]],
     );
