@@ -84,26 +84,27 @@ impl Streams {
     /// another, in which case `self.0[0]` is the stream to read ahead for.
     fn take(&mut self, offset: u64, out: &mut [u8]) -> Taken {
         let end = offset + out.len() as u64;
-        for stream in &mut self.0 {
-            if let Some(bytes) = stream.slice(offset, out.len()) {
-                out.copy_from_slice(bytes);
-                stream.next = end;
-                return Taken::Copied;
-            }
-        }
+        let read = self.0.iter().position(|stream| stream.slice(offset, out.len()).is_some());
         let follows = |stream: &Stream| {
             stream.next != 0
                 && (stream.next..stream.next + STORE_AHEAD_NEAR_BYTES).contains(&offset)
         };
-        let found = self.0.iter().position(follows);
+        let found = read.or_else(|| self.0.iter().position(follows));
         let oldest = self.0.len() - 1;
         self.0[..=found.unwrap_or(oldest)].rotate_right(1);
-        self.0[0].next = end;
-        if found.is_some() {
-            return Taken::Follows;
+        let stream = &mut self.0[0];
+        stream.next = end;
+        if found.is_none() {
+            stream.bytes = Vec::new();
+            return Taken::Elsewhere;
         }
-        self.0[0].bytes = Vec::new();
-        Taken::Elsewhere
+        match stream.slice(offset, out.len()) {
+            Some(bytes) => {
+                out.copy_from_slice(bytes);
+                Taken::Copied
+            }
+            None => Taken::Follows,
+        }
     }
 }
 
