@@ -272,8 +272,8 @@ pub const STORE_AHEAD_BYTES: usize = 256 * 1024;
 /// How far behind the last read the next one may begin and still follow it: branch pages lie
 /// between the leaves.
 pub const STORE_AHEAD_NEAR_BYTES: u64 = 64 * 1024;
-/// Readers of which each goes its own way: the two halves of the journal, and branch pages beside
-/// them. 1 MiB in all, until the first write.
+/// Reads that each go their own way: leaves, and the branch pages above them. 1 MiB in all, until
+/// the first write.
 pub const STORE_AHEAD_STREAMS: usize = 4;
 
 /// The store's page cache. Everything is in the hub's memory already; this holds the branch pages

@@ -3,11 +3,12 @@
 //! Does not judge what the records say, only that each can be read. Called at the opening of a
 //! store, and by a restore to see that a start would take what it wrote.
 
-use std::ops::RangeBounds;
+use std::mem::take;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread::{self, Builder};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use redb::{Database, Key, ReadTransaction, ReadableDatabase, ReadableTable};
 use serde::de::DeserializeOwned;
 
@@ -21,31 +22,30 @@ use crate::base::ids::Cursor;
 use crate::hub::records::DurableState;
 use crate::protocol::log_entry::LogRecord;
 
+/// What is decoded at once: some hundred entries, which both threads have in their caches.
+const BATCH_BYTES: usize = 64 * 1024;
+/// Enough that neither waits for the other each time.
+const BATCHES_WAITING_MAX: usize = 8;
+
 /// Reads everything. Errors name table and key of a record that cannot be read.
 ///
-/// The newer half of the journal, which is most of what there is, is read by a second thread.
+/// The journal is most of what there is: this thread reads it and another one decodes it. (Two
+/// that read are slower than one, because the library's page cache has one lock.)
 pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
     let transaction = database.begin_read()?;
-    let middle = middle(&transaction.open_table(JOURNAL)?)?;
-    let load_newer = || {
-        let transaction = database.begin_read()?;
-        load_journal(&transaction.open_table(JOURNAL)?, middle..)
-    };
+    let (batches, read) = bounded(BATCHES_WAITING_MAX);
     thread::scope(|scope| {
-        let loader = Builder::new().name("loader".to_owned()).spawn_scoped(scope, load_newer);
-        let mut state = load_but_newer(&transaction, middle)?;
-        state.journal.extend(match loader {
-            // A panic of the library there is one here.
-            Ok(loader) => loader.join().unwrap_or_else(|panic| resume_unwind(panic))?,
-            // There is no thread to be had, and time enough without it.
-            Err(_) => load_newer()?,
-        });
+        let decoder = Builder::new().name("decoder".to_owned());
+        let decoder = decoder.spawn_scoped(scope, || decode(read)).map_err(StoreError::Thread)?;
+        read_journal(&transaction.open_table(JOURNAL)?, batches)?;
+        let mut state = load_but_journal(&transaction)?;
+        // A panic there is one here.
+        state.journal = decoder.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         Ok(state)
     })
 }
 
-/// Everything but the journal from `middle` on.
-fn load_but_newer(transaction: &ReadTransaction, middle: u64) -> Result<DurableState, StoreError> {
+fn load_but_journal(transaction: &ReadTransaction) -> Result<DurableState, StoreError> {
     let meta = transaction.open_table(META)?;
     let cursor = |name| -> Result<Cursor, StoreError> {
         Ok(Cursor(meta.get(name)?.map_or(0, |value| value.value())))
@@ -53,7 +53,7 @@ fn load_but_newer(transaction: &ReadTransaction, middle: u64) -> Result<DurableS
     Ok(DurableState {
         cursors_reserved: cursor(CURSORS_RESERVED)?,
         trimmed_through: cursor(TRIMMED_THROUGH)?,
-        journal: load_journal(&transaction.open_table(JOURNAL)?, ..middle)?,
+        journal: Vec::new(),
         devices: load_json("devices", &transaction.open_table(DEVICES)?, |id| id.to_owned())?,
         tokens: load_json("tokens", &transaction.open_table(TOKENS)?, hex)?,
         answers: load_json("answers", &transaction.open_table(ANSWERS)?, |key| key.to_owned())?,
@@ -73,30 +73,50 @@ fn load_but_newer(transaction: &ReadTransaction, middle: u64) -> Result<DurableS
     })
 }
 
-/// A cursor about in the middle of the journal's.
-fn middle(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<u64, StoreError> {
-    let first = table.first()?.map_or(0, |(cursor, _)| cursor.value());
-    let last = table.last()?.map_or(0, |(cursor, _)| cursor.value());
-    Ok(u64::midpoint(first, last))
+/// Journal entries as they are on disk, one behind the other.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// The cursor of each, and where it ends.
+    ends: Vec<(u64, usize)>,
 }
 
-fn load_journal(
+/// Hands out the whole journal, oldest first; ends early if nobody takes it any more.
+fn read_journal(
     table: &impl ReadableTable<u64, &'static [u8]>,
-    cursors: impl RangeBounds<u64>,
-) -> Result<Vec<Arc<LogRecord>>, StoreError> {
+    batches: Sender<Batch>,
+) -> Result<(), StoreError> {
+    let mut batch = Batch::default();
+    for entry in table.iter()? {
+        let (cursor, bytes) = entry?;
+        batch.bytes.extend_from_slice(bytes.value());
+        batch.ends.push((cursor.value(), batch.bytes.len()));
+        if batch.bytes.len() >= BATCH_BYTES && batches.send(take(&mut batch)).is_err() {
+            return Ok(());
+        }
+    }
+    // Whoever decodes has an error to tell, if this is not taken.
+    drop(batches.send(batch));
+    Ok(())
+}
+
+/// Decodes until no more comes.
+fn decode(batches: Receiver<Batch>) -> Result<Vec<Arc<LogRecord>>, StoreError> {
     let mut decoder = Decoder::default();
     let mut journal = Vec::new();
-    for entry in table.range(cursors)? {
-        let (cursor, bytes) = entry?;
-        let cursor = cursor.value();
-        let record = decoder.decode(Cursor(cursor), bytes.value()).map_err(|problem| {
-            StoreError::Corrupt {
-                table: "journal",
-                key: cursor.to_string(),
-                problem: problem.to_owned(),
-            }
-        })?;
-        journal.push(Arc::new(record));
+    for Batch { bytes, ends } in batches {
+        let mut start = 0;
+        for (cursor, end) in ends {
+            let entry = bytes.get(start..end).unwrap_or_default();
+            start = end;
+            let record =
+                decoder.decode(Cursor(cursor), entry).map_err(|problem| StoreError::Corrupt {
+                    table: "journal",
+                    key: cursor.to_string(),
+                    problem: problem.to_owned(),
+                })?;
+            journal.push(Arc::new(record));
+        }
     }
     Ok(journal)
 }
