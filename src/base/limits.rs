@@ -266,6 +266,16 @@ pub const SIGNING_HABITS: usize = 64;
 /// for the moment in which a failure report and the next commit cross.
 pub const STORE_COMMITS_WAITING_MAX: usize = 4;
 
+/// What the store reads ahead at once where reads follow each other, as in an opening, which reads
+/// everything: 64 of its pages of 4 KiB for one system call.
+pub const STORE_AHEAD_BYTES: usize = 256 * 1024;
+/// How far behind the last read the next one may begin and still follow it: branch pages lie
+/// between the leaves.
+pub const STORE_AHEAD_NEAR_BYTES: u64 = 64 * 1024;
+/// Reads that each go their own way: leaves, and the branch pages above them. 1 MiB in all, until
+/// the first write.
+pub const STORE_AHEAD_STREAMS: usize = 4;
+
 /// The store's page cache. Everything is in the hub's memory already; this holds the branch pages
 /// and the tail of the journal, and the idle process stays below 10 MiB.
 pub const STORE_CACHE_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -4,20 +4,24 @@
 //! fails on demand. Called by the store at the start and by `worker` to recover.
 
 use std::any::Any;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::{fs, io};
 
-use redb::backends::FileBackend;
 use redb::{Builder, Database, StorageBackend};
 use rustix::fs::Advice;
 
 use super::error::StoreError;
+use super::file::DatabaseFile;
 use super::schema;
 use crate::base::limits::STORE_CACHE_BYTES_MAX;
 use crate::shell::state_dir::StateDir;
 
 /// The database in the state directory.
 pub(super) const FILE: &str = "gateway.redb";
+
+/// Its name until it is whole.
+const UNFINISHED: &str = "gateway.redb.unfinished";
 
 /// Opens the database anew each time it is called. Holds what must outlive the database, which is
 /// the state directory's lock.
@@ -30,17 +34,45 @@ pub(super) fn file_opener(directory: StateDir) -> Opener {
 
 /// Opens, or creates, the file of this name in the state directory.
 pub(super) fn open_in(directory: &StateDir, name: &str) -> Result<Database, StoreError> {
-    let file = open_backend(directory, name)?;
-    open(file)
+    let path = directory.path().join(name);
+    // A file without a byte is what a start has left that did not come further.
+    if fs::metadata(&path).map_or(true, |found| found.len() == 0) {
+        return create_whole(directory, name);
+    }
+    open(existing(directory, name)?)
 }
 
 /// Creates the file of this name in the state directory, without a table in it.
 pub(super) fn create_in(directory: &StateDir, name: &str) -> Result<Database, StoreError> {
-    let file = open_backend(directory, name)?;
+    let file = existing(directory, name)?;
     Ok(Builder::new().set_cache_size(STORE_CACHE_BYTES_MAX).create_with_backend(file)?)
 }
 
-fn open_backend(directory: &StateDir, name: &str) -> Result<FileBackend, StoreError> {
+/// Creates the database under another name and gives it its own once it is whole and on disk, so
+/// that this needs one sync and not one for each step that the library takes.
+fn create_whole(directory: &StateDir, name: &str) -> Result<Database, StoreError> {
+    let path = directory.path().join(name);
+    let unfinished = directory.path().join(UNFINISHED);
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        |source| StoreError::File { path, source }
+    };
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed(&unfinished)(error));
+        }
+        _ => {}
+    }
+    let file = directory.create_file(UNFINISHED).map_err(failed(&unfinished))?;
+    let (file, handle) = DatabaseFile::created(file);
+    let database = open(file)?;
+    handle.finish().map_err(failed(&unfinished))?;
+    fs::rename(&unfinished, &path).map_err(failed(&path))?;
+    directory.sync().map_err(failed(&path))?;
+    Ok(database)
+}
+
+fn existing(directory: &StateDir, name: &str) -> Result<DatabaseFile, StoreError> {
     let path = || directory.path().join(name);
     let failed = |source| StoreError::File { path: path(), source };
     let file = directory.open_file(name).map_err(failed)?;
@@ -51,7 +83,7 @@ fn open_backend(directory: &StateDir, name: &str) -> Result<FileBackend, StoreEr
     if let Err(error) = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed) {
         log::debug!("cannot drop cached pages of {}: {error}", path().display());
     }
-    Ok(FileBackend::new(file)?)
+    Ok(DatabaseFile::new(file))
 }
 
 /// Opens whatever the function returns.

@@ -18,6 +18,8 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
+    /// A thread that reads the database cannot be started.
+    Thread(io::Error),
     /// The database refused an operation.
     Database(redb::Error),
     /// A record cannot be read. Nothing is deleted or skipped: a person decides.
@@ -47,6 +49,7 @@ impl fmt::Display for StoreError {
         match self {
             Self::Directory(error) => error.fmt(f),
             Self::File { path, .. } => write!(f, "cannot open {}", path.display()),
+            Self::Thread(_) => f.write_str("cannot start a thread to read the store"),
             Self::Database(error) => write!(f, "store failed: {error}"),
             Self::Corrupt { table, key, problem } => {
                 write!(
@@ -70,7 +73,7 @@ impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Directory(error) => error.source(),
-            Self::File { source, .. } => Some(source),
+            Self::File { source, .. } | Self::Thread(source) => Some(source),
             // The database's message is part of ours: the hub sees the text alone.
             Self::Database(_) | Self::Encode(_) => None,
             Self::Corrupt { .. } | Self::NewerSchema { .. } | Self::Panicked(_) => None,

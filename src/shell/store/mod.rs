@@ -9,6 +9,8 @@ mod backup;
 pub mod codec;
 mod database;
 mod error;
+mod file;
+mod load;
 mod restore;
 mod schema;
 mod tables;
@@ -137,7 +139,7 @@ impl Store {
         durability: Durability,
     ) -> Result<(Self, DurableState), StoreError> {
         let database = opener()?;
-        let state = guard(|| tables::load(&database))?;
+        let state = guard(|| load::load(&database))?;
         Ok((Self { opener, database, durability, metrics: Arc::default() }, state))
     }
 

@@ -17,7 +17,7 @@ use redb::{Database, ReadableDatabase};
 
 use super::backup::{self, BackupError, Contents};
 use super::error::StoreError;
-use super::{database, schema, tables};
+use super::{database, load, schema, tables};
 use crate::base::ids::Cursor;
 use crate::base::limits::CURSORS_PER_SECOND_MAX;
 use crate::hub::records::{DeviceRecord, DeviceState};
@@ -85,7 +85,7 @@ pub fn restore(state_dir: &Path, file: &mut File, now_ms: u64) -> Result<Restore
 
 fn before(directory: &StateDir) -> Result<Before, StoreError> {
     let database = database::open_in(directory, database::FILE)?;
-    let state = tables::load(&database)?;
+    let state = load::load(&database)?;
     database.close()?;
     let revoked = state.devices.into_iter().filter(|d| d.state == DeviceState::Revoked);
     Ok(Before { cursors_reserved: state.cursors_reserved, revoked: revoked.collect() })
@@ -110,7 +110,7 @@ fn write_new(
             counts = filled;
             schema::migrate(&new, schema::STEPS)?;
             // Whatever a start would refuse is refused now.
-            tables::load(&new)?;
+            load::load(&new)?;
             new.close()?;
             Ok(())
         }))

@@ -86,6 +86,7 @@ mod tests {
     use redb::backends::InMemoryBackend;
     use redb::{ReadableTable, TableDefinition};
 
+    use super::super::load;
     use super::*;
 
     const TRACE: TableDefinition<'_, u64, u64> = TableDefinition::new("trace");
@@ -140,7 +141,7 @@ mod tests {
         transaction.delete_table(TableDefinition::<u64, &[u8]>::new("messages")).unwrap();
         transaction.commit().unwrap();
         migrate(&database, STEPS).unwrap();
-        tables::load(&database).unwrap();
+        load::load(&database).unwrap();
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The tables: which there are, how a change is applied to them, how everything is read back.
+//! The tables: which there are, and how a change is applied to them.
 //!
 //! | table | key | value |
 //! |---|---|---|
@@ -18,49 +18,54 @@
 //! | `spawns` | spawn id | `SpawnRecord` as JSON |
 //! | `probe` | name | filler; see `worker` |
 //!
-//! Owns no thread and no file: it is given a transaction. Called by `worker` and `database`.
-
-use std::sync::Arc;
+//! Owns no thread and no file: it is given a transaction. Called by `worker` and `database`; `load`
+//! reads everything back.
 
 use redb::{
-    Database, Key, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition,
-    TableHandle, Value, WriteTransaction,
+    Key, ReadTransaction, ReadableTable, Table, TableDefinition, TableHandle, Value,
+    WriteTransaction,
 };
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::backup::BackupError;
-use super::codec::{self, Decoder};
+use super::codec;
 use super::error::StoreError;
 use crate::base::ids::Cursor;
-use crate::hub::records::{AnswerKey, Change, DeviceRecord, DurableState};
+use crate::hub::records::{AnswerKey, Change, DeviceRecord};
 use crate::protocol::log_entry::LogRecord;
 
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
-const DEVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("devices");
+pub(super) const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
+pub(super) const DEVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("devices");
 /// The table that a restore leaves out.
 pub(super) const TOKENS_NAME: &str = "tokens";
-const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new(TOKENS_NAME);
-const ANSWERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("answers");
-const SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sessions");
-const AGENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("agents");
-const CRON_JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("cron_jobs");
-const CRON_RUNS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("cron_runs");
-const RUNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("runs");
-const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
-const APPROVALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("approvals");
-const ALLOWED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("allowed");
-const SPAWNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("spawns");
+pub(super) const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new(TOKENS_NAME);
+pub(super) const ANSWERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("answers");
+pub(super) const SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sessions");
+pub(super) const AGENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("agents");
+pub(super) const CRON_JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("cron_jobs");
+pub(super) const CRON_RUNS: TableDefinition<'_, (&str, u64), &[u8]> =
+    TableDefinition::new("cron_runs");
+pub(super) const RUNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("runs");
+pub(super) const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
+pub(super) const APPROVALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("approvals");
+pub(super) const ALLOWED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("allowed");
+pub(super) const SPAWNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("spawns");
 const PROBE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("probe");
 
-const CURSORS_RESERVED: &str = "cursors_reserved";
-const TRIMMED_THROUGH: &str = "trimmed_through";
+pub(super) const CURSORS_RESERVED: &str = "cursors_reserved";
+pub(super) const TRIMMED_THROUGH: &str = "trimmed_through";
 const SYNCED: &str = "synced";
 
 /// Creates the tables that are missing, so that reading need not ask which exist.
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), StoreError> {
-    Tables::open(transaction)?;
+    transaction.open_table(META)?;
+    transaction.open_table(JOURNAL)?;
+    transaction.open_table(DEVICES)?;
+    transaction.open_table(TOKENS)?;
+    transaction.open_table(ANSWERS)?;
+    add_sessions(transaction)?;
+    add_work(transaction)?;
     transaction.open_table(PROBE)?;
     Ok(())
 }
@@ -86,7 +91,7 @@ pub(super) fn add_work(transaction: &WriteTransaction) -> Result<(), StoreError>
 
 /// Applies the changes in order.
 pub(super) fn apply(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
-    let mut tables = Tables::open(transaction)?;
+    let mut tables = Tables::of(transaction);
     changes.iter().try_for_each(|change| tables.apply(change))
 }
 
@@ -108,36 +113,6 @@ pub(super) fn probe(transaction: &WriteTransaction, filler: &[u8]) -> Result<(),
         probe.insert("filler", filler)?;
     }
     Ok(())
-}
-
-/// Reads everything. Errors name table and key of the first record that cannot be read.
-pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
-    let transaction = database.begin_read()?;
-    let meta = transaction.open_table(META)?;
-    let cursor = |name| -> Result<Cursor, StoreError> {
-        Ok(Cursor(meta.get(name)?.map_or(0, |value| value.value())))
-    };
-    Ok(DurableState {
-        cursors_reserved: cursor(CURSORS_RESERVED)?,
-        trimmed_through: cursor(TRIMMED_THROUGH)?,
-        journal: load_journal(&transaction.open_table(JOURNAL)?)?,
-        devices: load_json("devices", &transaction.open_table(DEVICES)?, |id| id.to_owned())?,
-        tokens: load_json("tokens", &transaction.open_table(TOKENS)?, hex)?,
-        answers: load_json("answers", &transaction.open_table(ANSWERS)?, |key| key.to_owned())?,
-        sessions: load_json("sessions", &transaction.open_table(SESSIONS)?, |key| key.to_owned())?,
-        agents: load_json("agents", &transaction.open_table(AGENTS)?, |name| name.to_owned())?,
-        cron_jobs: load_json("cron_jobs", &transaction.open_table(CRON_JOBS)?, |id| id.to_owned())?,
-        cron_runs: load_json(
-            "cron_runs",
-            &transaction.open_table(CRON_RUNS)?,
-            |(id, number): (&str, u64)| format!("{id} {number}"),
-        )?,
-        runs: load_json("runs", &transaction.open_table(RUNS)?, |id| id.to_owned())?,
-        messages: load_json("messages", &transaction.open_table(MESSAGES)?, |id| id.to_string())?,
-        approvals: load_json("approvals", &transaction.open_table(APPROVALS)?, |id| id.to_owned())?,
-        allowed: load_json("allowed", &transaction.open_table(ALLOWED)?, |id| id.to_owned())?,
-        spawns: load_json("spawns", &transaction.open_table(SPAWNS)?, |id| id.to_owned())?,
-    })
 }
 
 /// What [`each_record`] calls: table, key, value.
@@ -235,73 +210,97 @@ pub(super) fn reserve_at_least(into: &WriteTransaction, cursor: Cursor) -> Resul
     Ok(())
 }
 
+/// A table that is opened when it is first needed: most commits touch one or two, and to open all
+/// fourteen costs more than what such a commit writes.
+struct Lazy<'t, K: Key + 'static, V: Value + 'static> {
+    transaction: &'t WriteTransaction,
+    definition: TableDefinition<'static, K, V>,
+    table: Option<Table<'t, K, V>>,
+}
+
+impl<'t, K: Key + 'static, V: Value + 'static> Lazy<'t, K, V> {
+    fn new(transaction: &'t WriteTransaction, definition: TableDefinition<'static, K, V>) -> Self {
+        Self { transaction, definition, table: None }
+    }
+
+    fn get(&mut self) -> Result<&mut Table<'t, K, V>, StoreError> {
+        match &mut self.table {
+            Some(table) => Ok(table),
+            closed => Ok(closed.insert(self.transaction.open_table(self.definition)?)),
+        }
+    }
+}
+
+/// A table of JSON records by name.
+type Records<'t> = Lazy<'t, &'static str, &'static [u8]>;
+
 struct Tables<'t> {
-    meta: Table<'t, &'static str, u64>,
-    journal: Table<'t, u64, &'static [u8]>,
-    devices: Table<'t, &'static str, &'static [u8]>,
-    tokens: Table<'t, &'static [u8; 32], &'static [u8]>,
-    answers: Table<'t, &'static str, &'static [u8]>,
-    sessions: Table<'t, &'static str, &'static [u8]>,
-    agents: Table<'t, &'static str, &'static [u8]>,
-    cron_jobs: Table<'t, &'static str, &'static [u8]>,
-    cron_runs: Table<'t, (&'static str, u64), &'static [u8]>,
-    runs: Table<'t, &'static str, &'static [u8]>,
-    messages: Table<'t, u64, &'static [u8]>,
-    approvals: Table<'t, &'static str, &'static [u8]>,
-    allowed: Table<'t, &'static str, &'static [u8]>,
-    spawns: Table<'t, &'static str, &'static [u8]>,
+    meta: Lazy<'t, &'static str, u64>,
+    journal: Lazy<'t, u64, &'static [u8]>,
+    devices: Records<'t>,
+    tokens: Lazy<'t, &'static [u8; 32], &'static [u8]>,
+    answers: Records<'t>,
+    sessions: Records<'t>,
+    agents: Records<'t>,
+    cron_jobs: Records<'t>,
+    cron_runs: Lazy<'t, (&'static str, u64), &'static [u8]>,
+    runs: Records<'t>,
+    messages: Lazy<'t, u64, &'static [u8]>,
+    approvals: Records<'t>,
+    allowed: Records<'t>,
+    spawns: Records<'t>,
     /// One buffer for all journal entries of a commit.
     bytes: Vec<u8>,
 }
 
 impl<'t> Tables<'t> {
-    fn open(transaction: &'t WriteTransaction) -> Result<Self, StoreError> {
-        Ok(Self {
-            meta: transaction.open_table(META)?,
-            journal: transaction.open_table(JOURNAL)?,
-            devices: transaction.open_table(DEVICES)?,
-            tokens: transaction.open_table(TOKENS)?,
-            answers: transaction.open_table(ANSWERS)?,
-            sessions: transaction.open_table(SESSIONS)?,
-            agents: transaction.open_table(AGENTS)?,
-            cron_jobs: transaction.open_table(CRON_JOBS)?,
-            cron_runs: transaction.open_table(CRON_RUNS)?,
-            runs: transaction.open_table(RUNS)?,
-            messages: transaction.open_table(MESSAGES)?,
-            approvals: transaction.open_table(APPROVALS)?,
-            allowed: transaction.open_table(ALLOWED)?,
-            spawns: transaction.open_table(SPAWNS)?,
+    fn of(transaction: &'t WriteTransaction) -> Self {
+        Self {
+            meta: Lazy::new(transaction, META),
+            journal: Lazy::new(transaction, JOURNAL),
+            devices: Lazy::new(transaction, DEVICES),
+            tokens: Lazy::new(transaction, TOKENS),
+            answers: Lazy::new(transaction, ANSWERS),
+            sessions: Lazy::new(transaction, SESSIONS),
+            agents: Lazy::new(transaction, AGENTS),
+            cron_jobs: Lazy::new(transaction, CRON_JOBS),
+            cron_runs: Lazy::new(transaction, CRON_RUNS),
+            runs: Lazy::new(transaction, RUNS),
+            messages: Lazy::new(transaction, MESSAGES),
+            approvals: Lazy::new(transaction, APPROVALS),
+            allowed: Lazy::new(transaction, ALLOWED),
+            spawns: Lazy::new(transaction, SPAWNS),
             bytes: Vec::new(),
-        })
+        }
     }
 
     fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
         match change {
             Change::ReserveCursors(cursor) => {
-                self.meta.insert(CURSORS_RESERVED, cursor.0)?;
+                self.meta.get()?.insert(CURSORS_RESERVED, cursor.0)?;
             }
             Change::AppendLog(record) => self.append(record)?,
             Change::TrimJournal(cursor) => {
-                self.journal.retain_in(..=cursor.0, |_, _| false)?;
-                self.meta.insert(TRIMMED_THROUGH, cursor.0)?;
+                self.journal.get()?.retain_in(..=cursor.0, |_, _| false)?;
+                self.meta.get()?.insert(TRIMMED_THROUGH, cursor.0)?;
             }
             Change::DeleteLogs(first, last) => {
-                self.journal.retain_in(first.0..=last.0, |_, _| false)?;
+                self.journal.get()?.retain_in(first.0..=last.0, |_, _| false)?;
             }
             Change::PutDevice(device) => put(&mut self.devices, device.id.as_str(), &**device)?,
             Change::DeleteDevice(id) => delete(&mut self.devices, id.as_str())?,
             Change::PutToken(token) => {
-                self.tokens.insert(&token.hash, encode(&**token)?.as_slice())?;
+                self.tokens.get()?.insert(&token.hash, encode(&**token)?.as_slice())?;
             }
             Change::DeleteToken(hash) => {
-                self.tokens.remove(hash)?;
+                self.tokens.get()?.remove(hash)?;
             }
             Change::PutAnswer(answer) => {
                 let key = answer_key(&answer.key)?;
-                self.answers.insert(key.as_str(), encode(&**answer)?.as_slice())?;
+                self.answers.get()?.insert(key.as_str(), encode(&**answer)?.as_slice())?;
             }
             Change::DeleteAnswer(key) => {
-                self.answers.remove(answer_key(key)?.as_str())?;
+                self.answers.get()?.remove(answer_key(key)?.as_str())?;
             }
             Change::PutSession(session) => {
                 put(&mut self.sessions, session.key.as_str(), &**session)?
@@ -312,10 +311,10 @@ impl<'t> Tables<'t> {
             Change::PutRun(run) => put(&mut self.runs, run.id.as_str(), &**run)?,
             Change::DeleteRun(id) => delete(&mut self.runs, id.as_str())?,
             Change::PutMessage(message) => {
-                self.messages.insert(message.id, encode(&**message)?.as_slice())?;
+                self.messages.get()?.insert(message.id, encode(&**message)?.as_slice())?;
             }
             Change::DeleteMessage(id) => {
-                self.messages.remove(id)?;
+                self.messages.get()?.remove(id)?;
             }
             Change::PutApproval(approval) => {
                 put(&mut self.approvals, approval.id.as_str(), &**approval)?
@@ -327,16 +326,16 @@ impl<'t> Tables<'t> {
             Change::DeleteSpawn(id) => delete(&mut self.spawns, id.as_str())?,
             Change::PutCronJob(job) => put(&mut self.cron_jobs, job.id.as_str(), &**job)?,
             Change::DeleteCronJob(id) => {
-                self.cron_jobs.remove(id.as_str())?;
+                self.cron_jobs.get()?.remove(id.as_str())?;
                 let runs = (id.as_str(), 0)..=(id.as_str(), u64::MAX);
-                self.cron_runs.retain_in(runs, |_, _| false)?;
+                self.cron_runs.get()?.retain_in(runs, |_, _| false)?;
             }
             Change::PutCronRun(run) => {
                 let key = (run.job.as_str(), run.number);
-                self.cron_runs.insert(key, encode(&**run)?.as_slice())?;
+                self.cron_runs.get()?.insert(key, encode(&**run)?.as_slice())?;
             }
             Change::DeleteCronRun(id, number) => {
-                self.cron_runs.remove((id.as_str(), *number))?;
+                self.cron_runs.get()?.remove((id.as_str(), *number))?;
             }
         }
         Ok(())
@@ -350,59 +349,19 @@ impl<'t> Tables<'t> {
                 problem: "source or session is over 4 GiB".to_owned(),
             });
         }
-        self.journal.insert(record.cursor.0, self.bytes.as_slice())?;
+        self.journal.get()?.insert(record.cursor.0, self.bytes.as_slice())?;
         Ok(())
     }
 }
 
-fn load_journal(
-    table: &impl ReadableTable<u64, &'static [u8]>,
-) -> Result<Vec<Arc<LogRecord>>, StoreError> {
-    let mut decoder = Decoder::default();
-    let mut journal = Vec::with_capacity(usize::try_from(table.len()?).unwrap_or_default());
-    for entry in table.iter()? {
-        let (cursor, bytes) = entry?;
-        let cursor = cursor.value();
-        let record = decoder.decode(Cursor(cursor), bytes.value()).map_err(|problem| {
-            StoreError::Corrupt {
-                table: "journal",
-                key: cursor.to_string(),
-                problem: problem.to_owned(),
-            }
-        })?;
-        journal.push(Arc::new(record));
-    }
-    Ok(journal)
-}
-
-fn load_json<K: Key + 'static, R: DeserializeOwned>(
-    name: &'static str,
-    table: &impl ReadableTable<K, &'static [u8]>,
-    show: impl Fn(K::SelfType<'_>) -> String,
-) -> Result<Vec<R>, StoreError> {
-    let mut records = Vec::new();
-    for entry in table.iter()? {
-        let (key, bytes) = entry?;
-        let record = serde_json::from_slice(bytes.value()).map_err(|error| {
-            StoreError::Corrupt { table: name, key: show(key.value()), problem: error.to_string() }
-        })?;
-        records.push(record);
-    }
-    Ok(records)
-}
-
 /// Inserts or replaces a record.
-fn put(
-    table: &mut Table<'_, &'static str, &'static [u8]>,
-    key: &str,
-    record: &impl Serialize,
-) -> Result<(), StoreError> {
-    table.insert(key, encode(record)?.as_slice())?;
+fn put(table: &mut Records<'_>, key: &str, record: &impl Serialize) -> Result<(), StoreError> {
+    table.get()?.insert(key, encode(record)?.as_slice())?;
     Ok(())
 }
 
-fn delete(table: &mut Table<'_, &'static str, &'static [u8]>, key: &str) -> Result<(), StoreError> {
-    table.remove(key)?;
+fn delete(table: &mut Records<'_>, key: &str) -> Result<(), StoreError> {
+    table.get()?.remove(key)?;
     Ok(())
 }
 
@@ -415,15 +374,13 @@ fn answer_key(key: &AnswerKey) -> Result<String, StoreError> {
     serde_json::to_string(&(&key.user, &key.method, &key.key)).map_err(StoreError::Encode)
 }
 
-fn hex(bytes: &[u8; 32]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 pub(super) mod damage {
     //! Writes records that no gateway would write.
 
-    use super::{Database, JOURNAL, StoreError, TOKENS};
+    use redb::Database;
+
+    use super::{JOURNAL, StoreError, TOKENS};
 
     pub(in super::super) fn journal(database: &Database, key: u64) -> Result<(), StoreError> {
         let transaction = database.begin_write()?;
