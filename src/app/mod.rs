@@ -52,8 +52,8 @@ fn try_run(args: impl IntoIterator<Item = OsString>) -> Result<(), StartError> {
         Command::Version => print(concat!("openclaw-gateway ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Check => {
             let config = Config::load(&args, &environment())?;
-            check::check(&config)?;
-            for warning in config.warnings() {
+            let found = check::check(&config)?;
+            for warning in config.warnings().iter().chain(&found) {
                 let _closed = writeln!(io::stderr(), "warning: {warning}");
             }
             print("the configuration is good\n")

@@ -179,6 +179,7 @@ impl Reloader {
         let mut applied = differences(&self.config, &live);
         let needs_restart = differences(&live, &new);
         self.apply(&live, limits)?;
+        let identity = identity.inspect(Identity::warn);
         if let (Some((slot, digest)), Some(new)) = (&mut self.live.identity, identity)
             && new.digest != *digest
         {
@@ -242,11 +243,9 @@ impl Reloader {
 /// Requests that wait; more are refused. Each takes milliseconds.
 pub(super) const REQUESTS_MAX: usize = 4;
 
-/// Asks without waiting for the outcome.
-pub(super) fn ask(requests: &Sender<ReloadRequest>) {
-    if requests.try_send(None).is_err() {
-        log::warn!("SIGHUP is ignored: enough reloads wait already");
-    }
+/// Asks without waiting for the outcome; whether there was room.
+pub(super) fn ask(requests: &Sender<ReloadRequest>) -> bool {
+    requests.try_send(None).is_ok()
 }
 
 #[cfg(test)]

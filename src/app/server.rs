@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
 
 use super::announce;
 use super::args::Args;
-use super::check::load_tls;
+use super::check::{Identity, load_tls};
 use super::config::Config;
 use super::config::error::{ConfigError, ConfigErrors};
 use super::error::StartError;
@@ -94,6 +94,16 @@ impl Running {
         status
     }
 
+    /// SIGHUP. The service manager waits for the end of whatever it was told began.
+    fn reload(&self) {
+        self.shared.refusals.audit().reopen();
+        self.manager.reloading();
+        if !reload::ask(&self.reloads) {
+            log::warn!("SIGHUP: enough reloads wait already, which will read the same");
+            self.manager.ready(&self.status);
+        }
+    }
+
     /// What is done every `WATCHDOG_INTERVAL`.
     fn look(&mut self) {
         self.watchdog.look();
@@ -121,7 +131,7 @@ pub(super) fn serve(
     let open_files = own_process::open_files();
     let readiness = Arc::new(Readiness::new(clock::instant()));
     let limits = connection_limits(config, &Machine::read().capacity(config.spawn.concurrent_max))?;
-    let identity = load_tls(&config.tls)?;
+    let identity = load_tls(&config.tls)?.inspect(Identity::warn);
     let (store, state) = Store::open(&config.state_dir, config.durability)?;
     let socket = listen(config)?;
     let metrics_socket = metrics::bind(config)?;
@@ -286,11 +296,7 @@ fn wait_and_stop(woken: &Receiver<Wake>, mut running: Running) -> Result<(), Sta
                 running.control.stop();
                 running.ending.ask("service restart".to_owned());
             }
-            Wake::Signal(StopSignal::Reload) => {
-                running.shared.refusals.audit().reopen();
-                running.manager.reloading();
-                reload::ask(&running.reloads);
-            }
+            Wake::Signal(StopSignal::Reload) => running.reload(),
             // It has been told that the gateway stops.
             Wake::Reloaded if running.shared.readiness.is_draining() => {}
             Wake::Reloaded => running.manager.ready(&running.status),

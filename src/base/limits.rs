@@ -118,6 +118,9 @@ pub const REFUSED_ORIGIN_GRACE: Duration = Duration::from_secs(2);
 pub const PAIRINGS_MAX: usize = 100;
 /// See [`PAIRINGS_MAX`].
 pub const PAIRINGS_PER_ADDRESS_MAX: usize = 3;
+/// How often a device that waits may ask for something else, before its request ends. Each time is
+/// two events for those who approve: so an address causes at most 3 + 2 * 3 * 5 in five minutes.
+pub const PAIRING_CHANGES_MAX: u32 = 5;
 /// How long a pairing request waits.
 pub const PAIRING_TTL: Duration = Duration::from_secs(5 * 60);
 /// How long a printed pairing code is good for.

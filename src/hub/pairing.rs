@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::base::ids::{AgentName, DeviceId, PairingId};
-use crate::base::limits::{PAIRING_CODE_TTL, PAIRING_TTL, PAIRINGS_MAX, PAIRINGS_PER_ADDRESS_MAX};
+use crate::base::limits::{
+    PAIRING_CHANGES_MAX, PAIRING_CODE_TTL, PAIRING_TTL, PAIRINGS_MAX, PAIRINGS_PER_ADDRESS_MAX,
+};
 use crate::base::secret::SecretHash;
 use crate::base::time::{Moment, millis};
 
@@ -40,6 +42,8 @@ pub(super) struct Ask {
 pub(super) struct Pairing {
     pub(super) id: PairingId,
     pub(super) ask: Ask,
+    /// How often the device asked for something else before.
+    changes: u32,
     forget_at: Instant,
     created_at_ms: u64,
 }
@@ -87,7 +91,7 @@ pub(super) enum Pending {
     Known(PairingId),
     /// It waits now; what it waited for before, if it asked for something else, is withdrawn.
     New(Box<Pairing>, Option<Box<Pairing>>),
-    /// There are too many; try again then.
+    /// There are too many, or it has asked for too much else; try again then.
     Full(Duration),
 }
 
@@ -146,6 +150,11 @@ impl Pairings {
         {
             return Pending::Known(self.waiting[index].id.clone());
         }
+        let changes = before.map_or(0, |index| self.waiting[index].changes + 1);
+        if let Some(index) = before.filter(|_| changes > PAIRING_CHANGES_MAX) {
+            let forget_at = self.waiting[index].forget_at;
+            return Pending::Full(forget_at.saturating_duration_since(now.at));
+        }
         let others = || {
             let waiting = self.waiting.iter().enumerate();
             waiting.filter(|(index, _)| Some(*index) != before).map(|(_, pairing)| pairing)
@@ -162,8 +171,8 @@ impl Pairings {
             return Pending::Full(first_to_go.forget_at.saturating_duration_since(now.at));
         }
         let withdrawn = before.and_then(|index| self.waiting.remove(index));
-        let pairing =
-            Pairing { id: id(), ask, forget_at: now.at + PAIRING_TTL, created_at_ms: now.unix_ms };
+        let forget_at = now.at + PAIRING_TTL;
+        let pairing = Pairing { id: id(), ask, changes, forget_at, created_at_ms: now.unix_ms };
         self.waiting.push_back(pairing.clone());
         Pending::New(Box::new(pairing), withdrawn.map(Box::new))
     }

@@ -55,12 +55,15 @@ struct State {
     failing: AtomicBool,
     /// Lines that were lost since the file last took one.
     lost: AtomicU64,
+    /// All that were lost.
+    lost_ever: AtomicU64,
 }
 
 impl State {
     /// One line fewer.
     fn lose(&self) {
         self.lost.fetch_add(1, Ordering::Relaxed);
+        self.lost_ever.fetch_add(1, Ordering::Relaxed);
         if !self.failing.swap(true, Ordering::Relaxed) {
             log::error!("Audit lines are being lost");
         }
@@ -100,6 +103,7 @@ impl Audit {
             refuses: setup.refuses.into(),
             failing: false.into(),
             lost: 0.into(),
+            lost_ever: 0.into(),
         });
         let file = match open() {
             Ok(file) if file.has_room() => Some(file),
@@ -138,6 +142,11 @@ impl Audit {
         self.0.as_ref().is_some_and(|Handle { state, .. }| {
             state.refuses.load(Ordering::Relaxed) && state.failing.load(Ordering::Relaxed)
         })
+    }
+
+    /// Lines that could not be written since the start.
+    pub fn lines_lost(&self) -> u64 {
+        self.0.as_ref().map_or(0, |handle| handle.state.lost_ever.load(Ordering::Relaxed))
     }
 
     /// Opens the file anew, after what was recorded so far: it may have been renamed.

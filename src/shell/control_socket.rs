@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
-use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Uid, geteuid};
 
 use crate::base::limits::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, CONNECTION_STACK_BYTES};
@@ -156,12 +156,10 @@ impl Acceptor {
 
     /// Serves the owner. Anybody else, and one too many, finds the connection closed.
     fn take(&self, socket: OwnedFd) {
-        match socket_peercred(&socket) {
-            Ok(peer) if is_owner(peer.uid, geteuid()) => {}
-            Ok(peer) => {
-                log::warn!("control socket: turned away user {}", peer.uid.as_raw());
-                return;
-            }
+        // Not rustix': who is outside of our pid namespace has the pid 0, which it takes for an error.
+        match getsockopt(&socket, PeerCredentials) {
+            Ok(peer) if is_owner(Uid::from_raw(peer.uid()), geteuid()) => {}
+            Ok(peer) => return log::warn!("control socket: turned away user {}", peer.uid()),
             Err(error) => return log::warn!("control socket: no peer credentials: {error}"),
         }
         let slot = match self.bounds.admission().admit(None) {

@@ -64,6 +64,31 @@ fn tls(cert: &str, key: &str, dir: &TestDir) -> String {
     )
 }
 
+#[test]
+fn certificate_whose_time_is_over_is_good_but_warned_of() {
+    let dir = TestDir::new();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let key_file = dir.file("key.pem", &key.serialize_pem(), 0o600);
+    let warned = |from: i32, until: i32| {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(from, 1, 2);
+        params.not_after = rcgen::date_time_ymd(until, 1, 2);
+        let cert_file = dir.file("cert.pem", &params.self_signed(&key).unwrap().pem(), 0o644);
+        let warnings = check(&load(&tls(&cert_file, &key_file, &dir)).unwrap()).unwrap();
+        warnings.join("\n").replace(dir.0.to_str().unwrap(), "DIR")
+    };
+    assert_eq!(warned(2020, 2999), "");
+    assert_eq!(
+        warned(2020, 2021),
+        "gateway.tls.certFile: DIR/cert.pem has ended on 2021-01-02: clients will refuse it; renew it"
+    );
+    assert_eq!(
+        warned(2998, 2999),
+        "gateway.tls.certFile: DIR/cert.pem is not good before 2998-01-02: clients will refuse it; \
+         renew it"
+    );
+}
+
 #[track_caller]
 fn check_tls(cert: &str, key: &str, dir: &TestDir, expected: Expect) {
     let config = load(&tls(cert, key, dir)).unwrap();

@@ -217,6 +217,10 @@ fn image_needs_no_more_than_it_holds_and_stops_when_it_is_told_to() {
     }
     let health = container.health();
     assert!(health.status.success(), "{health:?}");
+    // The owner of the mounted state needs no engine; from inside they are nobody's process.
+    let state = container.image.path().join(STATE.trim_start_matches('/'));
+    let reload = binary().arg("reload").arg("--state-dir").arg(state).output().unwrap();
+    assert!(reload.status.success(), "{reload:?}");
 
     kill_process(process, Signal::TERM).unwrap();
     let ended = eventually("it ends", PATIENCE, || container.engine.try_wait().unwrap());

@@ -7,8 +7,6 @@ use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use serde_json::{Value, json};
 
 use crate::kit::{Client, Connect, Device, Gateway, Over, PATIENCE, TempDir, binary, eventually};
@@ -110,8 +108,7 @@ fn sighup_lets_a_new_origin_in_without_closing_anybody() {
     let mut client = gateway.operator();
     gateway.dial().origin("https://b.test").open().refused(&Connect::backend());
     edit(&gateway, "https://a.test", "https://b.test");
-    let pid = Pid::from_raw(gateway.pid().try_into().unwrap()).unwrap();
-    kill_process(pid, Signal::HUP).unwrap();
+    gateway.hang_up();
     let device = Device::new();
     eventually("the new origin is in", PATIENCE, || {
         let mut page = gateway.dial().origin("https://b.test").open();
@@ -147,6 +144,21 @@ fn renewed_certificates_are_for_new_connections_and_drop_none() {
         operator.ask("status", Value::Null);
     }
     assert_eq!(reloaded(&gateway), "applied: nothing\n", "the files are the same");
+}
+
+#[test]
+fn certificate_whose_time_is_over_is_warned_of_at_the_reload() {
+    let gateway = Gateway::setup().tls(true).start();
+    let write = |name: &str, text: String| fs::write(gateway.dir().join(name), text).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2021, 1, 2);
+    write("gateway.crt", params.self_signed(&key).unwrap().pem());
+    write("gateway.key", key.serialize_pem());
+    assert_eq!(reloaded(&gateway), "applied: certificate and key\n");
+    eventually("the warning", PATIENCE, || {
+        gateway.diagnostics().contains("gateway.crt has ended on 2021-01-02").then_some(())
+    });
 }
 
 #[test]
@@ -259,6 +271,8 @@ fn bad_files_change_nothing_and_are_named() {
     let other = Gateway::setup().tls(true).start();
     let key = fs::read_to_string(other.dir().join("gateway.key")).unwrap();
     bad(&file("gateway.key"), &key, &["gateway.tls.keyFile", "does not belong"]);
+    // As it is for a moment while it is rewritten.
+    bad(&token, "", &["gateway.auth.users.tokenFile", "is empty"]);
     bad(&token, "one\ntwo\n", &["gateway.auth.users.tokenFile", "must hold"]);
     fs::set_permissions(&token, Permissions::from_mode(0o604)).unwrap();
     let said = not_reloaded(&gateway);

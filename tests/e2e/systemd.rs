@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
@@ -129,6 +130,33 @@ fn reload_is_announced_and_its_end_too_whether_it_was_good_or_not() {
         assert!((before..=now()).contains(&time.parse().unwrap()), "{reloading}");
         assert_eq!(manager.next(), ready);
     }
+}
+
+/// A secret on a disk that hangs holds one reload up, and four wait behind it.
+#[test]
+fn reload_that_there_is_no_room_for_is_over_at_once() {
+    let manager = Manager::new();
+    let mut gateway = manager.setup().start();
+    let ready = manager.next();
+    let slow = gateway.dir().join("secret");
+    assert!(Command::new("mkfifo").arg("-m0600").arg(&slow).status().unwrap().success());
+    let configuration = format!("[gateway.auth]\npasswordFile = {slow:?}\n");
+    std::fs::write(gateway.dir().join("config.toml"), configuration).unwrap();
+    let mut is_over = false;
+    for _ in 0..6 {
+        gateway.hang_up();
+        let mut heard = manager.next();
+        // The first may not have been taken up yet when the fifth came.
+        if heard == ready {
+            is_over = true;
+            heard = manager.next();
+        }
+        assert!(heard.starts_with("RELOADING=1\n"), "{heard}");
+    }
+    assert!(is_over || manager.next() == ready);
+    gateway.terminate();
+    while !manager.next().starts_with("STOPPING=1\n") {}
+    assert!(gateway.exit_status(PATIENCE).success());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Registration: each mode, each sponsor, what has to wait, and names.
 
 use expect_test::{Expect, expect};
-use openclaw_gateway::base::limits::PAIRINGS_MAX;
+use openclaw_gateway::base::limits::{PAIRING_TTL, PAIRINGS_MAX};
 use openclaw_gateway::base::secret::Secret;
 use openclaw_gateway::hub::policy::{AuthPolicy, Registration, SecretKind};
 use openclaw_gateway::protocol::scope::ScopeSet;
@@ -247,6 +247,30 @@ fn a_request_that_is_repeated_keeps_its_id_until_it_asks_for_something_else_or_e
             500s Refuse(conn-5, NOT_PAIRED "pairing required: device is not approved yet" {"code":"PAIRING_REQUIRED","deviceId":"desk","reason":"not-paired","requestId":"pairing-3"}) 1008 "pairing required: device is not approved yet (requestId: pairing-3)"
         "#]],
     );
+}
+
+#[test]
+fn a_device_that_waits_asks_for_something_else_only_so_often() {
+    let mut sim = Sim::with(|_| {});
+    sim.connect(1, operator().device("desk"));
+    sim.show(&["Pair", "Refuse"]);
+    let ask = |sim: &mut Sim, conn: u64| {
+        let scopes = if conn.is_multiple_of(2) { ScopeSet::READ } else { ScopeSet::WRITE };
+        sim.connect(conn, operator().device("far").remote(ELSEWHERE).scopes(scopes));
+        sim.take()
+    };
+    for conn in 2..8 {
+        assert!(ask(&mut sim, conn).contains("Broadcast(pair requested"), "{conn}");
+    }
+    for conn in [8, 10] {
+        let shown = ask(&mut sim, conn);
+        assert!(shown.contains("retry in 300 s") && !shown.contains("Broadcast"), "{shown}");
+    }
+    // What waits can be approved still, and comes to its end.
+    assert!(ask(&mut sim, 11).contains("PAIRING_REQUIRED"));
+    sim.run_for(PAIRING_TTL);
+    sim.take();
+    assert!(ask(&mut sim, 12).contains("Broadcast(pair requested"));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Secrets in files: read once at the start, refused when every user of the machine could too.
+//! Secrets in files: read at the start and on reload, refused when every user of the machine could
+//! read them too.
 //!
 //! Called by `config`, for `tokenFile` and `passwordFile`, and by `app::check` for the private key.
 
@@ -15,24 +16,24 @@ use crate::base::secret::Secret;
 /// how secrets are handed to services.
 const READABLE_BY_OTHERS: u32 = 0o004;
 
-/// Reads a secret. One line end at the end is not part of it. The error says what to do.
+/// Reads a secret, which must not be empty. One line end at the end is not part of it. The error says what to do.
 pub(super) fn read(path: &Path, (allowed, parse): Rule<Secret>) -> Result<Secret, String> {
     let bytes = read_private(path, SECRET_FILE_BYTES_MAX)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| format!("{} does not hold UTF-8 text", path.display()))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() {
+        // Perhaps it is being written: then a reload must not withdraw the secret.
+        return Err(format!("{} is empty", path.display()));
+    }
     parse(text).ok_or_else(|| format!("{} must hold {allowed}", path.display()))
 }
 
-/// Reads a shared secret by the rule of `gateway.auth.token`, which must not be empty: for the
-/// command-line client's `--token-file`.
+/// Reads a shared secret by the rule of `gateway.auth.token`: for the command-line
+/// client's `--token-file`.
 pub(crate) fn read_token(path: &Path) -> Result<Secret, String> {
-    let secret = read(path, TOKEN)?;
-    if secret.expose().is_empty() {
-        return Err(format!("{} is empty", path.display()));
-    }
-    Ok(secret)
+    read(path, TOKEN)
 }
 
 /// Reads a file that others must not be able to read.

@@ -24,12 +24,20 @@ const WRITABLE_BY_ALL: u32 = 0o002;
 /// # Errors
 /// Those of the system, and `InvalidInput` for a file or directory that is not to be trusted.
 pub fn open(path: &Path) -> io::Result<File> {
+    let file = open_as_it_is(path, true)?;
+    if file.metadata()?.mode() & FOREIGN_BITS != 0 {
+        file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    }
+    Ok(file)
+}
+
+fn open_as_it_is(path: &Path, creates: bool) -> io::Result<File> {
     check_directory(path)?;
     // A FIFO without a reader must not hold us up.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new()
         .append(true)
-        .create(true)
+        .create(creates)
         .mode(FILE_MODE)
         .custom_flags(flags.bits().cast_signed())
         .open(path)
@@ -45,9 +53,6 @@ pub fn open(path: &Path) -> io::Result<File> {
     }
     if found.uid() != geteuid().as_raw() {
         return Err(refused("the file belongs to another user"));
-    }
-    if found.mode() & FOREIGN_BITS != 0 {
-        file.set_permissions(Permissions::from_mode(FILE_MODE))?;
     }
     Ok(file)
 }
@@ -67,7 +72,7 @@ pub(super) fn no_room() -> io::Error {
     io::Error::new(io::ErrorKind::StorageFull, "the rest of its disk is spare")
 }
 
-/// Whether [`open`] is likely to succeed, without leaving a file behind.
+/// Whether [`open`] is likely to succeed, without a change to it or a file left behind.
 ///
 /// # Errors
 /// As those of [`open`], and `StorageFull`.
@@ -76,7 +81,7 @@ pub fn usable(path: &Path) -> io::Result<()> {
         return Err(no_room());
     }
     if fs::symlink_metadata(path).is_ok() {
-        return open(path).map(drop);
+        return open_as_it_is(path, false).map(drop);
     }
     check_directory(path)?;
     Ok(rustix::fs::access(directory(path), Access::WRITE_OK | Access::EXEC_OK)?)
@@ -118,6 +123,8 @@ mod tests {
         open(&path).unwrap().write_all(b"one\n").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, FILE_MODE);
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        usable(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o644, "it was only looked at");
         open(&path).unwrap().write_all(b"two\n").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, FILE_MODE);
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");

@@ -121,6 +121,7 @@ fn a_full_disk_costs_lines_that_are_counted_and_refuses_where_that_is_asked_for(
         }
         audit.finish();
         assert_eq!(audit.refuses(), refuses);
+        assert_eq!(audit.lines_lost(), 4);
         disk.room.store(u64::MAX, Ordering::Relaxed);
         eventually("the file takes lines again", || disk.lines().len() == 3);
         eventually("nobody is refused any more", || !audit.refuses());
@@ -131,6 +132,7 @@ fn a_full_disk_costs_lines_that_are_counted_and_refuses_where_that_is_asked_for(
         assert!(lines[2].contains(r#""event":"audit.lost","lines":4}"#), "{lines:?}");
         assert!(lines[3].contains("conn-9"), "{lines:?}");
         assert_eq!(lines.len(), 4);
+        assert_eq!(audit.lines_lost(), 4, "in all, for the metrics page");
     }
 }
 

@@ -235,7 +235,7 @@ impl OfGateway {
     }
 
     fn inside(&self, page: &mut Families<'_>) -> fmt::Result {
-        let Shared { metrics, inbox, readiness, .. } = &*self.0.shared;
+        let Shared { metrics, inbox, readiness, refusals, .. } = &*self.0.shared;
         let is_ready = readiness.not_ready().is_none();
         page.gauge("ready", "1 while the gateway is ready", u64::from(is_ready))?;
         let help = "Inputs that wait for the hub";
@@ -248,7 +248,9 @@ impl OfGateway {
         let help = "Changes in a commit";
         page.histogram("store_commit_changes", help, &metrics.commit_changes)?;
         let help = "Commits that failed";
-        page.counter("store_commits_failed", help, metrics.commits_failed.get())
+        page.counter("store_commits_failed", help, metrics.commits_failed.get())?;
+        let help = "Audit lines that could not be written";
+        page.counter("audit_lines_lost", help, refusals.audit().lines_lost())
     }
 
     fn kept(&self, page: &mut Families<'_>, hub: &HubNumbers) -> fmt::Result {

@@ -1,7 +1,7 @@
 //! When a certificate is valid, and for which names.
 //!
 //! Owns no parser: the library is asked whether the certificate is good at the beginning and at the
-//! end of time, and says in its refusals what it found. Called by `app::upkeep::doctor`.
+//! end of time, and says in its refusals what it found. Called by `app::check` and `app::upkeep::doctor`.
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::process::geteuid;
 
 use super::Finding;
-use crate::app::check::{load_tls, read_public};
+use crate::app::check::{day, load_tls, not_good, read_public, which_of};
 use crate::app::config::{AuditConfig, Config, TlsConfig};
 use crate::base::limits::CERTIFICATE_WARN;
 use crate::base::time::utc;
@@ -82,7 +82,7 @@ fn holds_secret(value: &toml::Value) -> bool {
     }
 }
 
-/// The audit file as the start would open it, unless that would change it.
+/// The audit file as the start would open it, which would also make it private.
 pub(super) fn audit(config: &AuditConfig) -> Finding {
     const SUBJECT: &str = "audit";
     let Some(setup) = config.setup() else {
@@ -90,15 +90,11 @@ pub(super) fn audit(config: &AuditConfig) -> Finding {
     };
     let file = setup.file.as_path();
     let shown = file.display();
-    // A start makes a file of its own private; this only looks.
-    let is_open = |found: fs::Metadata| {
-        found.is_file() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 != 0
-    };
-    if fs::symlink_metadata(file).is_ok_and(is_open) {
-        let text = format!("others may read {shown}");
-        return Finding::warn(SUBJECT, text, format!("chmod 0600 {shown}"));
-    }
     match audit::usable(file) {
+        Ok(()) if fs::metadata(file).is_ok_and(|found| found.mode() & 0o077 != 0) => {
+            let text = format!("others may read {shown}");
+            Finding::warn(SUBJECT, text, format!("chmod 0600 {shown}"))
+        }
         Ok(()) => Finding::ok(SUBJECT, format!("{shown} takes lines")),
         Err(error) => Finding::fail(
             SUBJECT,
@@ -131,11 +127,7 @@ pub(super) fn certificates(config: &Config, now_ms: u64) -> Vec<Finding> {
         .iter()
         .enumerate()
         .map(|(number, certificate)| {
-            let which = match number {
-                0 => file.display().to_string(),
-                _ => format!("{}, certificate {}", file.display(), number + 1),
-            };
-            dates(&which, validity(certificate), now_ms / 1_000)
+            dates(&which_of(file, number), validity(certificate), now_ms / 1_000)
         })
         .collect();
     let missing = config
@@ -159,17 +151,10 @@ fn dates(which: &str, validity: Option<(u64, u64)>, now: u64) -> Finding {
         let advice = "see what `openssl x509 -noout -dates` says of it, or have it issued anew";
         return Finding::warn(SUBJECT, format!("{which}: cannot read its dates"), advice);
     };
-    let day = |seconds: u64| {
-        let date = utc(seconds.saturating_mul(1_000));
-        date.split('T').next().unwrap_or_default().to_owned()
-    };
     let renew = "renew it, then run `openclaw-gateway reload`";
-    if now < from {
-        let text = format!("{which} is not good before {}", day(from));
-        return Finding::fail(SUBJECT, text, "wait, or see whether the clock is right");
-    }
-    if now > until {
-        return Finding::fail(SUBJECT, format!("{which} has ended on {}", day(until)), renew);
+    if let Some(text) = not_good(which, (from, until), now) {
+        let advice = if now < from { "wait, or see whether the clock is right" } else { renew };
+        return Finding::fail(SUBJECT, text, advice);
     }
     let left = until - now;
     let text = format!("{which} is good for {} days, until {}", left / 86_400, day(until));
