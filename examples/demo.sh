@@ -130,9 +130,10 @@ while :; do
     if ! grep -Eq ' (running|queued)$' "$dir/spawns"; then
         break
     fi
-    [ "$rounds" -lt 40 ] || fail "the agents do not end: $(cat "$dir/spawns")"
+    [ "$rounds" -lt 80 ] || fail "the agents do not end: $(cat "$dir/spawns")"
     rounds=$((rounds + 1))
-    sleep 1
+    # Half of what the agents pause, so that no status is missed.
+    sleep 0.5
 done
 client sessions >"$dir/last"
 say 'sessions at the end:'

@@ -28,3 +28,5 @@ done
 # What goes to standard error is a warning.
 echo "one test is slow" >&2
 status idle "built"
+# An agent that ends is offline; whoever looks now and then shall see it idle before.
+sleep "$pause"

@@ -25,3 +25,5 @@ while [ "$files" -lt 5 ]; do
 done
 printf '{"level":"warn","message":"3 findings"}\n'
 status idle "reviewed"
+# An agent that ends is offline; whoever looks now and then shall see it idle before.
+sleep "$pause"
