@@ -8,11 +8,14 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fmt, fs};
 
 use rustix::fs::Access;
 
-/// Whoever holds a lock on this file owns the directory. It holds the holder's process id.
+/// Whoever holds a lock on this file owns the directory. It holds the holder's process id, and
+/// nothing once the holder has left in order.
 const LOCK_FILE: &str = "gateway.lock";
 
 /// Nobody but the owner may look in.
@@ -30,7 +33,22 @@ const LOCK_FILE_BYTES_MAX: u64 = 32;
 pub struct StateDir {
     path: PathBuf,
     /// Held for its lock. The kernel releases it when the process ends, however it ends.
-    _lock: File,
+    lock: Arc<File>,
+    was_left_in_order: AtomicBool,
+}
+
+/// Notes that everything in the directory was written and synced without an error.
+#[derive(Clone, Debug)]
+pub struct OrderMark(Arc<File>);
+
+impl OrderMark {
+    /// Call this last.
+    pub fn set(&self) {
+        // Without the mark the next start is slower, and nothing else.
+        if let Err(error) = self.0.set_len(0) {
+            log::debug!("cannot empty the lock file: {error}");
+        }
+    }
 }
 
 impl StateDir {
@@ -47,12 +65,23 @@ impl StateDir {
             .create(path)
             .map_err(failed("create state directory"))?;
         make_private(path, DIRECTORY_MODE).map_err(failed("make state directory private"))?;
-        let lock = lock(path)?;
+        let (lock, was_left_in_order) = lock(path)?;
         // Of the directory's name in its parent. A root has none and needs no sync.
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             sync_directory(parent).map_err(failed("sync parent of state directory"))?;
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        let was_left_in_order = AtomicBool::new(was_left_in_order);
+        Ok(Self { path: path.to_owned(), lock: Arc::new(lock), was_left_in_order })
+    }
+
+    /// Whether the holder before us set its mark. Says so once: what we do since is our own.
+    pub fn take_order(&self) -> bool {
+        self.was_left_in_order.swap(false, Ordering::Relaxed)
+    }
+
+    /// The mark for whoever comes after us.
+    pub fn order_mark(&self) -> OrderMark {
+        OrderMark(Arc::clone(&self.lock))
     }
 
     /// Opens a file in the directory for reading and writing, created if it is missing.
@@ -103,7 +132,8 @@ pub fn check(path: &Path) -> Result<(), StateDirError> {
     rustix::fs::access(existing, Access::WRITE_OK | Access::EXEC_OK).map_err(|e| failed(e.into()))
 }
 
-fn lock(directory: &Path) -> Result<File, StateDirError> {
+/// The locked file, and whether it was empty.
+fn lock(directory: &Path) -> Result<(File, bool), StateDirError> {
     let path = directory.join(LOCK_FILE);
     let failed = |action: &'static str| {
         let path = path.clone();
@@ -120,7 +150,9 @@ fn lock(directory: &Path) -> Result<File, StateDirError> {
         }
         Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
     }
-    // The id only helps a person; a full disk must not keep a gateway from starting and saying so.
+    let was_empty = file.metadata().map_err(failed("look at lock file"))?.len() == 0;
+    // The id helps a person, and tells that we did not leave in order if it stays; a full disk must
+    // not keep a gateway from starting and saying so.
     let written = file
         .set_len(0)
         .and_then(|()| file.rewind())
@@ -128,7 +160,7 @@ fn lock(directory: &Path) -> Result<File, StateDirError> {
     if let Err(error) = written {
         log::warn!("cannot write process id to lock file: {error}");
     }
-    Ok(file)
+    Ok((file, was_empty))
 }
 
 /// The process id in the lock file, unless its holder has not written it yet.
@@ -260,6 +292,24 @@ mod tests {
         assert!(error.contains(&format!("(process {})", std::process::id())), "{error}");
         drop(first);
         StateDir::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn only_who_leaves_in_order_is_said_to_have_done_so() {
+        let dir = TestDir::new("state-order");
+        let take = |leave_in_order: bool| {
+            let state = StateDir::open(dir.path()).unwrap();
+            let order = state.take_order();
+            assert!(!state.take_order(), "what was left in order is not so twice");
+            if leave_in_order {
+                state.order_mark().set();
+            }
+            order
+        };
+        assert!(take(false), "a new directory is in order");
+        assert!(!take(true));
+        assert!(take(false));
+        assert!(!take(false));
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn create_whole(directory: &StateDir, name: &str) -> Result<Database, StoreError
         _ => {}
     }
     let file = directory.create_file(UNFINISHED).map_err(failed(&unfinished))?;
-    let (file, handle) = DatabaseFile::created(file);
+    let (file, handle) = DatabaseFile::created(file, directory.order_mark());
     let database = open(file)?;
     handle.finish().map_err(failed(&unfinished))?;
     fs::rename(&unfinished, &path).map_err(failed(&path))?;
@@ -78,12 +78,15 @@ fn existing(directory: &StateDir, name: &str) -> Result<DatabaseFile, StoreError
     let file = directory.open_file(name).map_err(failed)?;
     // After a failed fsync the kernel may keep pages that it no longer intends to write: read
     // back they look stored, and after a power cut they are not. Dropping the file's clean
-    // pages makes this opening, and its repair, see what the disk has.
+    // pages makes this opening, and its repair, see what the disk has. A gateway that left in
+    // order saw no such failure, and reading everything from the disk is most of a start.
     // Advice can be ignored without harm where there was no failure.
-    if let Err(error) = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed) {
+    if !directory.take_order()
+        && let Err(error) = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)
+    {
         log::debug!("cannot drop cached pages of {}: {error}", path().display());
     }
-    Ok(DatabaseFile::new(file))
+    Ok(DatabaseFile::new(file, directory.order_mark()))
 }
 
 /// Opens whatever the function returns.

@@ -3,7 +3,8 @@
 //! Reads ahead where reads follow each other: an opening reads the whole file, page by page and
 //! nearly in order, and one system call for each page is most of what it costs. Writes are not
 //! held back. A file that is being created need not survive a crash, so its syncs wait for
-//! [`Handle::finish`]. Takes no lock of its own: the state directory's covers the file.
+//! [`Handle::finish`]. Marks the state directory as left in order when it is closed and nothing has
+//! failed. Takes no lock of its own: the state directory's covers the file.
 //! Called by the library; made by `database`.
 
 use std::fs::File;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redb::StorageBackend;
 
 use crate::base::limits::{STORE_AHEAD_BYTES, STORE_AHEAD_NEAR_BYTES, STORE_AHEAD_STREAMS};
+use crate::shell::state_dir::OrderMark;
 
 /// The file, for the library.
 #[derive(Debug)]
@@ -29,6 +31,9 @@ struct Shared {
     file: File,
     /// Syncs are left out: nobody relies on the file yet.
     is_new: AtomicBool,
+    /// What is in the system's cache may not be what is on the disk.
+    has_failed: AtomicBool,
+    order_mark: OrderMark,
     streams: Mutex<Streams>,
 }
 
@@ -47,20 +52,25 @@ struct Stream {
 
 impl DatabaseFile {
     /// A file that is there.
-    pub(super) fn new(file: File) -> Self {
-        Self::with(file, false)
+    pub(super) fn new(file: File, order_mark: OrderMark) -> Self {
+        Self::with(file, order_mark, false)
     }
 
     /// A file that is being created, and is synced only by [`Handle::finish`] and from then on.
-    pub(super) fn created(file: File) -> (Self, Handle) {
-        let file = Self::with(file, true);
+    pub(super) fn created(file: File, order_mark: OrderMark) -> (Self, Handle) {
+        let file = Self::with(file, order_mark, true);
         let handle = Handle(Arc::clone(&file.0));
         (file, handle)
     }
 
-    fn with(file: File, is_new: bool) -> Self {
-        let streams = Mutex::default();
-        Self(Arc::new(Shared { file, is_new: AtomicBool::new(is_new), streams }))
+    fn with(file: File, order_mark: OrderMark, is_new: bool) -> Self {
+        Self(Arc::new(Shared {
+            file,
+            is_new: AtomicBool::new(is_new),
+            has_failed: AtomicBool::new(false),
+            order_mark,
+            streams: Mutex::default(),
+        }))
     }
 }
 
@@ -68,11 +78,19 @@ impl Handle {
     /// Syncs what was written, and everything that is written from now on when it is asked for.
     pub(super) fn finish(self) -> io::Result<()> {
         self.0.is_new.store(false, Ordering::Release);
-        self.0.file.sync_all()
+        self.0.noted(self.0.file.sync_all())
     }
 }
 
 impl Shared {
+    /// Passes a result on, and remembers it if it is an error.
+    fn noted<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if result.is_err() {
+            self.has_failed.store(true, Ordering::Release);
+        }
+        result
+    }
+
     fn streams(&self) -> MutexGuard<'_, Streams> {
         // Whoever panicked has left a stream that is whole or is not there.
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
@@ -155,39 +173,47 @@ impl StorageBackend for DatabaseFile {
                 Taken::Elsewhere => {}
                 Taken::Follows => {
                     let [stream, ..] = &mut streams.0;
-                    stream.fill(&self.0.file, offset)?;
+                    self.0.noted(stream.fill(&self.0.file, offset))?;
                     let bytes = stream.slice(offset, out.len()).ok_or(ErrorKind::UnexpectedEof)?;
                     out.copy_from_slice(bytes);
                     return Ok(());
                 }
             }
         }
-        self.0.file.read_exact_at(out, offset)
+        self.0.noted(self.0.file.read_exact_at(out, offset))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         *self.0.streams() = Streams::default();
-        self.0.file.set_len(len)
+        self.0.noted(self.0.file.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
         if self.0.is_new.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.0.file.sync_data()
+        self.0.noted(self.0.file.sync_data())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let written = self.0.file.write_all_at(data, offset);
         // Also after a failure: nobody knows what of it is there.
         *self.0.streams() = Streams::default();
-        written
+        self.0.noted(written)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        if !self.0.has_failed.load(Ordering::Acquire) {
+            self.0.order_mark.set();
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shell::state_dir::StateDir;
     use crate::shell::test_dir::TestDir;
 
     const PAGE: usize = 4096;
@@ -198,7 +224,8 @@ mod tests {
         let path = dir.path().join("file");
         let pages: Vec<u8> = (0..PAGES).flat_map(|page| [page as u8; PAGE]).collect();
         std::fs::write(&path, pages).unwrap();
-        DatabaseFile::new(File::options().read(true).write(true).open(path).unwrap())
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        DatabaseFile::new(file, StateDir::open(dir.path()).unwrap().order_mark())
     }
 
     #[track_caller]
@@ -240,6 +267,21 @@ mod tests {
         let mut out = [0; PAGE];
         let past = file.read((6 * PAGE) as u64, &mut out).unwrap_err();
         assert_eq!(past.kind(), ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_file_that_failed_once_is_not_left_in_order() {
+        for fails in [false, true] {
+            let dir = TestDir::new("store-file-order-mark");
+            let file = filled(&dir);
+            if fails {
+                file.read(u64::MAX / 4, &mut [0; PAGE]).unwrap_err();
+            }
+            file.close().unwrap();
+            drop(file);
+            let state = StateDir::open(dir.path()).unwrap();
+            assert_eq!(state.take_order(), !fails);
+        }
     }
 
     #[test]
