@@ -184,8 +184,9 @@ impl StorageBackend for DatabaseFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        let set = self.0.file.set_len(len);
         *self.0.streams() = Streams::default();
-        self.0.noted(self.0.file.set_len(len))
+        self.0.noted(set)
     }
 
     fn sync_data(&self) -> io::Result<()> {
