@@ -52,13 +52,16 @@ impl Hub {
                 Waiter::SpawnEnd(shown) => {
                     effects.push(Effect::Broadcast(Event::SpawnResult(shown)));
                 }
-                Waiter::Admission(admission) if self.is_unstored(&admission) => {
-                    // Its device changed once more while its commit ran.
-                    self.commits.wait(Waiter::Admission(admission));
-                }
-                Waiter::Admission(admission) => {
+                Waiter::Admission(mut admission) => {
                     // A connection that closed meanwhile leaves its registration behind.
                     effects.extend(admission.audit_registered());
+                    // It is on disk: a later commit that fails must not take it back.
+                    admission.registered = None;
+                    if self.is_unstored(&admission) {
+                        // Its device changed once more while its commit ran.
+                        self.commits.wait(Waiter::Admission(admission));
+                        continue;
+                    }
                     let otherwise = refusals::changed_meanwhile();
                     self.finish_admission(now, *admission, otherwise, effects);
                 }

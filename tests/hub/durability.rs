@@ -1,7 +1,10 @@
 //! Commits: grouped, one at a time, and what a failing store means.
 
 use expect_test::{Expect, expect};
+use openclaw_gateway::base::ids::DeviceId;
 use openclaw_gateway::base::limits::UNCOMMITTED_BYTES_MAX;
+use openclaw_gateway::protocol::devices::{DeviceRequest, TokenOf};
+use openclaw_gateway::protocol::request::Request;
 
 use crate::peers::{agent, operator};
 use crate::policies::shared;
@@ -233,6 +236,40 @@ fn a_device_that_is_revoked_while_its_connect_waits_is_refused() {
             0s Persist(#5: delete token, put device a2)
             0s -- stored
             0s Refuse(conn-3, UNAUTHORIZED "device revoked" {"code":"DEVICE_REVOKED"}) 4001 "device revoked"
+        "#]],
+    );
+}
+
+#[test]
+fn a_registration_on_disk_outlives_the_failure_of_what_changed_since() {
+    check(
+        |sim| {
+            sim.connect(3, agent("a2"));
+            let device = DeviceId::new("a2");
+            let tokens = DeviceRequest::RevokeTokens(TokenOf { device, role: None });
+            sim.request(1, Request::Devices(tokens)).stored();
+            sim.store_fails().store_recovers();
+            if sim.is_storing() {
+                sim.stored();
+            }
+            sim.note("as it was registered").connect(4, agent("a2")).stored();
+        },
+        expect![[r#"
+            0s Persist(#4: put device a2, put token of a2)
+            0s -- stored
+            0s Persist(#5: delete token)
+            0s -- store fails
+            0s SetReady(Err("the store takes no writes"))
+            0s Respond(conn-1, r1, UNAVAILABLE "in force, but not on disk yet: the gateway's store takes no writes right now" {"inForce":true})
+            0s Refuse(conn-3, UNAVAILABLE "not stored: the gateway's store takes no writes right now" {"code":"UNAVAILABLE_STORAGE"} retry 1000) 1013 "gateway cannot store right now"
+            0s -- store recovers
+            0s SetReady(Ok(()))
+            0s Persist(#6: delete token)
+            0s -- stored
+            0s -- as it was registered
+            0s Persist(#7: put token of a2)
+            0s -- stored
+            0s Admit(conn-4 agent [] named a2 device a2 token-3 of default by device)
         "#]],
     );
 }
