@@ -242,7 +242,18 @@ impl Hub {
             }
         }
         self.save_devices();
+        self.save_trim();
         self.cron_recovered();
+    }
+
+    /// Has the disk forget what the journal has forgotten, without waiting for the next commit:
+    /// after a restart with other limits it would be there again.
+    pub(super) fn save_trim(&mut self) {
+        if self.commits.is_healthy()
+            && let Some(through) = self.journal.take_trim()
+        {
+            self.commits.trim_journal(through);
+        }
     }
 
     /// Writes what has happened to spawns meanwhile.

@@ -38,6 +38,7 @@ impl Hub {
     fn set_limits(&mut self, limits: HubLimits) {
         self.policy.limits = limits;
         self.journal.set_limits(limits.journal_entries_max, limits.journal_bytes_max);
+        self.save_trim();
         self.sessions.set_max(limits.sessions_max);
         self.forget_surplus_sessions();
         self.ticks.set_limits(limits.tick_coalesce, limits.snapshot_sessions_max);
