@@ -81,6 +81,8 @@ pub(super) struct Batch {
     pub(super) first_entry: Option<Cursor>,
     pub(super) reservation: Option<Cursor>,
     pub(super) trims: bool,
+    /// Sessions that were forgotten because there were too many.
+    pub(super) forgotten: Vec<SessionKey>,
     pub(super) devices: BTreeSet<DeviceId>,
     pub(super) tokens: BTreeSet<[u8; 32]>,
     /// The jobs whose records are among the changes.
@@ -174,6 +176,11 @@ impl Commits {
     pub(super) fn trim_journal(&mut self, through: Cursor) {
         self.gathering.trims = true;
         self.push(Change::TrimJournal(through), 0);
+    }
+
+    pub(super) fn forget_session(&mut self, key: SessionKey) {
+        self.gathering.forgotten.push(key.clone());
+        self.push(Change::DeleteSession(key), 0);
     }
 
     pub(super) fn put_device(&mut self, record: &DeviceRecord) {

@@ -89,6 +89,7 @@ impl Hub {
                 self.ticks.changed();
             }
             touched.take_back(&mut self.sessions, &mut self.agents, &mut self.doubtful);
+            self.doubtful.sessions.append(&mut batch.forgotten.drain(..).collect());
         }
         // What came back may be more than there may be since a reload.
         self.forget_surplus_sessions();
@@ -285,7 +286,7 @@ impl Hub {
         }
         for key in surplus {
             if self.commits.is_healthy() {
-                self.commits.lazily(Change::DeleteSession(key));
+                self.commits.forget_session(key);
             } else {
                 self.doubtful.sessions.insert(key);
             }
