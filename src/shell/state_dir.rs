@@ -93,12 +93,6 @@ impl StateDir {
         Ok(file)
     }
 
-    /// Creates a file in the directory for reading and writing. Its name is on disk only after
-    /// [`StateDir::sync`].
-    pub fn create_file(&self, name: &str) -> io::Result<File> {
-        open_private(&self.path.join(name))
-    }
-
     /// Puts the names in the directory on disk.
     pub fn sync(&self) -> io::Result<()> {
         sync_directory(&self.path)

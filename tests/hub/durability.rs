@@ -224,7 +224,7 @@ fn a_device_that_is_revoked_while_its_connect_waits_is_refused() {
         |sim| {
             sim.connect(3, agent("a2"));
             let mut effects = Vec::new();
-            let a2 = openclaw_gateway::base::ids::DeviceId::new("a2");
+            let a2 = DeviceId::new("a2");
             sim.hub.revoke_device(&a2, &mut effects).unwrap();
             sim.note("revoked").perform_now(effects);
             sim.stored().stored();

@@ -4,9 +4,8 @@
 //! fails on demand. Called by the store at the start and by `worker` to recover.
 
 use std::any::Any;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
-use std::{fs, io};
 
 use redb::{Builder, Database, StorageBackend};
 use rustix::fs::Advice;
@@ -20,9 +19,6 @@ use crate::shell::state_dir::StateDir;
 /// The database in the state directory.
 pub(super) const FILE: &str = "gateway.redb";
 
-/// Its name until it is whole.
-const UNFINISHED: &str = "gateway.redb.unfinished";
-
 /// Opens the database anew each time it is called. Holds what must outlive the database, which is
 /// the state directory's lock.
 pub(super) type Opener = Box<dyn Fn() -> Result<Database, StoreError> + Send>;
@@ -34,45 +30,16 @@ pub(super) fn file_opener(directory: StateDir) -> Opener {
 
 /// Opens, or creates, the file of this name in the state directory.
 pub(super) fn open_in(directory: &StateDir, name: &str) -> Result<Database, StoreError> {
-    let path = directory.path().join(name);
-    // A file without a byte is what a start has left that did not come further.
-    if fs::metadata(&path).map_or(true, |found| found.len() == 0) {
-        return create_whole(directory, name);
-    }
-    open(existing(directory, name)?)
+    open(open_backend(directory, name)?)
 }
 
 /// Creates the file of this name in the state directory, without a table in it.
 pub(super) fn create_in(directory: &StateDir, name: &str) -> Result<Database, StoreError> {
-    let file = existing(directory, name)?;
+    let file = open_backend(directory, name)?;
     Ok(Builder::new().set_cache_size(STORE_CACHE_BYTES_MAX).create_with_backend(file)?)
 }
 
-/// Creates the database under another name and gives it its own once it is whole and on disk, so
-/// that this needs one sync and not one for each step that the library takes.
-fn create_whole(directory: &StateDir, name: &str) -> Result<Database, StoreError> {
-    let path = directory.path().join(name);
-    let unfinished = directory.path().join(UNFINISHED);
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        |source| StoreError::File { path, source }
-    };
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(failed(&unfinished)(error));
-        }
-        _ => {}
-    }
-    let file = directory.create_file(UNFINISHED).map_err(failed(&unfinished))?;
-    let (file, handle) = DatabaseFile::created(file, directory.order_mark());
-    let database = open(file)?;
-    handle.finish().map_err(failed(&unfinished))?;
-    fs::rename(&unfinished, &path).map_err(failed(&path))?;
-    directory.sync().map_err(failed(&path))?;
-    Ok(database)
-}
-
-fn existing(directory: &StateDir, name: &str) -> Result<DatabaseFile, StoreError> {
+fn open_backend(directory: &StateDir, name: &str) -> Result<DatabaseFile, StoreError> {
     let path = || directory.path().join(name);
     let failed = |source| StoreError::File { path: path(), source };
     let file = directory.open_file(name).map_err(failed)?;

@@ -2,16 +2,15 @@
 //!
 //! Reads ahead where reads follow each other: an opening reads the whole file, page by page and
 //! nearly in order, and one system call for each page is most of what it costs. Writes are not
-//! held back. A file that is being created need not survive a crash, so its syncs wait for
-//! [`Handle::finish`]. Marks the state directory as left in order when it is closed and nothing has
-//! failed. Takes no lock of its own: the state directory's covers the file.
+//! held back. Marks the state directory as left in order when it is closed and nothing has failed.
+//! Takes no lock of its own: the state directory's covers the file.
 //! Called by the library; made by `database`.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
@@ -20,17 +19,8 @@ use crate::shell::state_dir::OrderMark;
 
 /// The file, for the library.
 #[derive(Debug)]
-pub(super) struct DatabaseFile(Arc<Shared>);
-
-/// The same file, for whoever creates it.
-#[derive(Debug)]
-pub(super) struct Handle(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
+pub(super) struct DatabaseFile {
     file: File,
-    /// Syncs are left out: nobody relies on the file yet.
-    is_new: AtomicBool,
     /// What is in the system's cache may not be what is on the disk.
     has_failed: AtomicBool,
     order_mark: OrderMark,
@@ -51,38 +41,11 @@ struct Stream {
 }
 
 impl DatabaseFile {
-    /// A file that is there.
+    /// Takes the file and whom to tell that it was left in order.
     pub(super) fn new(file: File, order_mark: OrderMark) -> Self {
-        Self::with(file, order_mark, false)
+        Self { file, has_failed: AtomicBool::new(false), order_mark, streams: Mutex::default() }
     }
 
-    /// A file that is being created, and is synced only by [`Handle::finish`] and from then on.
-    pub(super) fn created(file: File, order_mark: OrderMark) -> (Self, Handle) {
-        let file = Self::with(file, order_mark, true);
-        let handle = Handle(Arc::clone(&file.0));
-        (file, handle)
-    }
-
-    fn with(file: File, order_mark: OrderMark, is_new: bool) -> Self {
-        Self(Arc::new(Shared {
-            file,
-            is_new: AtomicBool::new(is_new),
-            has_failed: AtomicBool::new(false),
-            order_mark,
-            streams: Mutex::default(),
-        }))
-    }
-}
-
-impl Handle {
-    /// Syncs what was written, and everything that is written from now on when it is asked for.
-    pub(super) fn finish(self) -> io::Result<()> {
-        self.0.is_new.store(false, Ordering::Release);
-        self.0.noted(self.0.file.sync_all())
-    }
-}
-
-impl Shared {
     /// Passes a result on, and remembers it if it is an error.
     fn noted<T>(&self, result: io::Result<T>) -> io::Result<T> {
         if result.is_err() {
@@ -162,50 +125,47 @@ impl Stream {
 
 impl StorageBackend for DatabaseFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.file.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         if out.len() < STORE_AHEAD_BYTES {
-            let mut streams = self.0.streams();
+            let mut streams = self.streams();
             match streams.take(offset, out) {
                 Taken::Copied => return Ok(()),
                 Taken::Elsewhere => {}
                 Taken::Follows => {
                     let [stream, ..] = &mut streams.0;
-                    self.0.noted(stream.fill(&self.0.file, offset))?;
+                    self.noted(stream.fill(&self.file, offset))?;
                     let bytes = stream.slice(offset, out.len()).ok_or(ErrorKind::UnexpectedEof)?;
                     out.copy_from_slice(bytes);
                     return Ok(());
                 }
             }
         }
-        self.0.noted(self.0.file.read_exact_at(out, offset))
+        self.noted(self.file.read_exact_at(out, offset))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let set = self.0.file.set_len(len);
-        *self.0.streams() = Streams::default();
-        self.0.noted(set)
+        let set = self.file.set_len(len);
+        *self.streams() = Streams::default();
+        self.noted(set)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        if self.0.is_new.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        self.0.noted(self.0.file.sync_data())
+        self.noted(self.file.sync_data())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let written = self.0.file.write_all_at(data, offset);
+        let written = self.file.write_all_at(data, offset);
         // Also after a failure: nobody knows what of it is there.
-        *self.0.streams() = Streams::default();
-        self.0.noted(written)
+        *self.streams() = Streams::default();
+        self.noted(written)
     }
 
     fn close(&self) -> io::Result<()> {
-        if !self.0.has_failed.load(Ordering::Acquire) {
-            self.0.order_mark.set();
+        if !self.has_failed.load(Ordering::Acquire) {
+            self.order_mark.set();
         }
         Ok(())
     }
@@ -293,7 +253,7 @@ mod tests {
             check(&file, page, page as u8);
         }
         // Behind the back of the file: what was read ahead is what is seen.
-        file.0.file.write_all_at(&[201; PAGE], (6 * PAGE) as u64).unwrap();
+        file.file.write_all_at(&[201; PAGE], (6 * PAGE) as u64).unwrap();
         check(&file, 6, 6);
     }
 }

@@ -85,19 +85,6 @@ fn agent(name: &str, id: u64) -> Arc<AgentStatus> {
 }
 
 #[test]
-fn a_creation_that_was_cut_short_stands_in_nobodys_way() {
-    let dir = TestDir::new("store-unfinished");
-    let unfinished = dir.path().join("gateway.redb.unfinished");
-    fs::write(&unfinished, b"half a database").unwrap();
-    fs::write(dir.path().join("gateway.redb"), b"").unwrap();
-    let (running, _) = open(dir.path());
-    assert!(running.commit(1, vec![Change::ReserveCursors(Cursor(65_536))]));
-    assert!(!unfinished.exists());
-    let (_running, state) = reopen(running, dir.path());
-    assert_eq!(state.cursors_reserved, Cursor(65_536));
-}
-
-#[test]
 fn what_was_stored_is_there_after_a_restart() {
     let dir = TestDir::new("store-all");
     let (running, state) = open(dir.path());
