@@ -214,7 +214,10 @@ impl Hub {
     ) -> Option<CronWaiter> {
         match waiter {
             CronWaiter::Happened(news) => {
-                Self::tell(news, effects);
+                // As when it is stored.
+                if self.cron.jobs.contains_key(&news.job) {
+                    Self::tell(news, effects);
+                }
                 None
             }
             other @ (CronWaiter::Added { .. }

@@ -100,6 +100,32 @@ fn a_run_that_ends_while_its_job_is_removed_brings_nothing_back() {
 }
 
 #[test]
+fn nothing_is_said_of_a_removed_job_when_the_store_fails_after_its_removal() {
+    check(
+        8,
+        vec![program("tidy", 60)],
+        |sim| {
+            sim.live_for(61, &[1, 2]);
+            let tidy = last(sim);
+            sim.store = StoreMode::Held;
+            remove(sim, tidy);
+            sim.ends(1, 0).note("the run is over, the removal on its way");
+            sim.stored().store_fails();
+        },
+        expect![[r#"
+            0s Respond(conn-1, r1, job tidy next 60s)
+            0s Broadcast(cron added next 60s)
+            60s Broadcast(cron started #1 running at 60s next 120s)
+            61s -- the run is over, the removal on its way
+            61s -- stored
+            61s Respond(conn-1, r2, removed: true)
+            61s Broadcast(cron removed)
+            61s -- store fails
+        "#]],
+    );
+}
+
+#[test]
 fn a_job_whose_removal_fails_has_all_that_happened_meanwhile() {
     check(
         8,
