@@ -65,6 +65,8 @@ pub(super) struct World {
     pub(super) conns: BTreeMap<ConnId, Conn>,
     pub(super) closing: VecDeque<ConnId>,
     last_conn: u64,
+    /// How often it was restarted.
+    lives: u64,
     last_request: u64,
     pub(super) authority: Authority,
     pub(super) shell: Shell,
@@ -95,6 +97,7 @@ impl World {
             conns: BTreeMap::new(),
             closing: VecDeque::new(),
             last_conn: 0,
+            lives: 0,
             last_request: 0,
             authority: Authority::default(),
             shell: Shell::default(),
@@ -356,7 +359,10 @@ impl World {
         self.promises.restarted(&self.disk);
         self.jobs.restarted(self.now.unix_ms, &self.disk);
         self.policy = self.configured.clone();
-        let seed = [u8::try_from(self.last_conn % 200).unwrap_or(0) + 2; 32];
+        // Chance does not repeat itself: no later life may give an earlier one's ids.
+        self.lives += 1;
+        let mut seed = [2; 32];
+        seed[..8].copy_from_slice(&self.lives.to_le_bytes());
         self.hub = Hub::new(self.policy.clone(), self.disk.clone(), seed, self.now);
         self.input(Input::Tick);
     }
