@@ -419,3 +419,31 @@ fn a_key_that_is_used_again_after_that_stays_on_disk() {
     assert_eq!(sim.disk.runs.len(), 1);
     assert!(sim.disk.runs[0].end.is_none());
 }
+
+#[test]
+fn a_run_is_not_forgotten_before_those_who_wait_have_heard_of_its_end() {
+    check(
+        |sim| {
+            sim.request(1, call("k"));
+            sim.store = StoreMode::Held;
+            sim.note("the store takes hours").append(2, &["x"]).closed(2);
+            sim.only(&["Respond"]).live_for(4_000, &[1]).request(1, wait("k", 1));
+            sim.note("it goes on").stored();
+            assert_eq!(sim.disk.runs.len(), 1, "the next commit holds the end");
+            sim.stored();
+        },
+        expect![[r#"
+            0s Respond(conn-1, r1, k accepted in a1:chat)
+            0s Send(conn-2, k asked "hello" in a1:chat)
+            0s Broadcast(agent k 1 started)
+            0s -- the store takes hours
+            0s Broadcast(agent k 2 failed: agent disconnected: a1)
+            0s Broadcast(chat k 2 error because "agent disconnected: a1")
+            4000s -- it goes on
+            4000s -- stored
+            4000s -- stored
+            4000s RespondAgain(conn-1, r1, agent ended k error because "agent disconnected: a1")
+            4000s Respond(conn-1, r3, waited k error because "agent disconnected: a1")
+        "#]],
+    );
+}

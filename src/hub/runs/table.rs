@@ -150,9 +150,8 @@ impl Runs {
         }
         // Each open run will need a place among the ended ones.
         let full = self.ended.len() + self.open.len() >= RUNS_ENDED_MAX;
-        let oldest = self.ended.front().filter(|_| full);
-        oldest.filter(|(forget_at, _)| !forgettable(now, *forget_at))?;
-        Some("too many runs have ended lately")
+        let may_go = self.oldest_told().is_some_and(|forget_at| forgettable(now, forget_at));
+        (full && !self.ended.is_empty() && !may_go).then_some("too many runs have ended lately")
     }
 
     /// Inserts a run that is open, for which there is room; returns the ids of those that had to be
@@ -356,8 +355,16 @@ impl Runs {
 
     /// Forgets the run that ended first, if it was kept for long enough; returns its id.
     pub(in crate::hub) fn forget_due(&mut self, now: Instant) -> Option<RunId> {
-        self.ended.front().filter(|(forget_at, _)| *forget_at <= now)?;
+        self.oldest_told().filter(|forget_at| *forget_at <= now)?;
         self.forget_oldest()
+    }
+
+    /// When the run that ended first is to be forgotten. `None` while somebody still has to be told
+    /// of its end, because the store takes that long: it is kept, and so are those that ended later.
+    fn oldest_told(&self) -> Option<Instant> {
+        let (forget_at, id) = self.ended.front()?;
+        let stage = self.by_id.get(id).map(|run| &run.stage);
+        (!matches!(stage, Some(Stage::Ended { told: false }))).then_some(*forget_at)
     }
 
     fn forget_oldest(&mut self) -> Option<RunId> {
@@ -374,8 +381,7 @@ impl Runs {
 
     pub(in crate::hub) fn deadline(&self) -> Option<Instant> {
         let due = self.due.first().map(|(at, _)| *at);
-        let forget = self.ended.front().map(|(at, _)| *at);
-        [due, forget].into_iter().flatten().min()
+        [due, self.oldest_told()].into_iter().flatten().min()
     }
 
     pub(in crate::hub) fn open_count(&self) -> usize {
