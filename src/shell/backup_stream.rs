@@ -10,6 +10,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::SendFlags;
 
 use crate::base::limits::{BACKUP_STALL_MAX, BACKUP_TIME_MAX};
 use crate::shell::clock;
@@ -42,7 +43,7 @@ pub(crate) fn answer(snapshots: &SnapshotSource, socket: BorrowedFd<'_>) {
     }
 }
 
-/// A non-blocking socket that waits for its reader, but not for ever.
+/// A socket that waits for its reader, but not for ever.
 struct Patient<'s> {
     socket: BorrowedFd<'s>,
     deadline: Instant,
@@ -50,8 +51,9 @@ struct Patient<'s> {
 
 impl Write for Patient<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         loop {
-            match rustix::io::write(self.socket, bytes) {
+            match rustix::net::send(self.socket, bytes, flags) {
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => self.wait()?,
                 done => return Ok(done?),

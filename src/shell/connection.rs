@@ -1,8 +1,8 @@
 //! One connection's thread: TLS, the request head, then WebSocket messages, until one named end.
 //!
-//! Owns the reading side: buffers, decoder, deadlines. Blocks in `poll(2)` on a non-blocking
-//! socket and nowhere else (but see [`Link::begin_request`]); handles everything that one read
-//! brought, then flushes once. Its buffers live only while something was read. Does not know
+//! Owns the reading side: buffers, decoder, deadlines. Blocks in the read of its socket, or in
+//! `poll(2)` while there is a deadline, and nowhere else (but see [`Link::begin_request`]);
+//! handles everything that one read brought, then flushes once. Its buffers live only while something was read. Does not know
 //! what messages mean; that is the [`Handler`]'s. Started by `shell::listener`.
 //!
 //! ```text
@@ -80,7 +80,7 @@ pub trait Service: Send + Sync + 'static {
     fn http(&self, head: &Head, peer: SocketAddr, is_tls: bool) -> HttpResponse;
 
     /// Answers a GET by itself, with more than fits into memory; `None` leaves it to
-    /// [`Service::http`]. The socket is non-blocking, plain, and nothing is queued on its link.
+    /// [`Service::http`]. The socket is plain, and nothing is queued on its link.
     fn stream(&self, _head: &Head, _socket: BorrowedFd<'_>) -> Option<CloseReason> {
         None
     }
@@ -195,16 +195,15 @@ impl<S: Service> Connection<'_, S> {
         let mut reader = HeadReader::default();
         let mut is_first = true;
         loop {
-            if !self.input.wait(self.link, Some(self.deadline)) {
-                // In clear only where the port speaks plain, whether or not a byte has come.
-                if tls.is_none() || self.input.is_tls_open() {
-                    self.respond(&HttpResponse::text(408, "the request took too long"), false);
-                }
-                return Err(CloseReason::HeadTimeout);
-            }
-            match self.input.receive(self.link) {
+            match self.input.receive(self.link, Some(self.deadline)) {
                 Received::Bytes => {}
-                Received::Nothing => continue,
+                Received::Nothing => {
+                    // In clear only where the port speaks plain, whether or not a byte has come.
+                    if tls.is_none() || self.input.is_tls_open() {
+                        self.respond(&HttpResponse::text(408, "the request took too long"), false);
+                    }
+                    return Err(CloseReason::HeadTimeout);
+                }
                 Received::End(reason) => return Err(reason),
             }
             if std::mem::replace(&mut is_first, false) {
@@ -326,22 +325,20 @@ impl<S: Service> Connection<'_, S> {
     fn next_bytes(&mut self, handler: &mut S::Handler) -> Result<(), CloseReason> {
         loop {
             let deadline = handler.deadline().into_iter().chain(self.message_due).min();
-            let is_ready = self.input.wait(self.link, deadline);
+            let received = self.input.receive(self.link, deadline);
             if let Some(reason) = self.link.closing() {
                 return Err(reason);
             }
-            if !is_ready && self.message_due.is_some_and(|due| due <= clock::instant()) {
-                return Err(CloseReason::MessageTimeout);
-            }
-            if !is_ready {
-                if let Flow::Close(reason) = handler.expired(self.link) {
-                    return Err(reason);
+            match received {
+                Received::Nothing if self.message_due.is_some_and(|due| due <= clock::instant()) => {
+                    return Err(CloseReason::MessageTimeout);
                 }
-                self.link.flush();
-                continue;
-            }
-            match self.input.receive(self.link) {
-                Received::Nothing => {}
+                Received::Nothing => {
+                    if let Flow::Close(reason) = handler.expired(self.link) {
+                        return Err(reason);
+                    }
+                    self.link.flush();
+                }
                 Received::End(reason) => return Err(reason),
                 Received::Bytes => {
                     self.link.heard(clock::instant());
@@ -399,17 +396,9 @@ impl<S: Service> Connection<'_, S> {
     /// reset it, and the peer might never see our close frame. The flusher ends the grace.
     fn drain(&mut self) {
         let mut left = CLOSE_DRAIN_BYTES_MAX;
-        loop {
-            match self.input.receive(self.link) {
-                Received::End(_) => return,
-                Received::Nothing => {
-                    self.input.wait(self.link, None);
-                }
-                Received::Bytes => {
-                    let Some(rest) = left.checked_sub(self.input.discard()) else { return };
-                    left = rest;
-                }
-            }
+        while let Received::Bytes = self.input.receive(self.link, None) {
+            let Some(rest) = left.checked_sub(self.input.discard()) else { return };
+            left = rest;
         }
     }
 }

@@ -137,8 +137,7 @@ impl Acceptor {
     fn run(self) {
         let mut backoff = ACCEPT_BACKOFF_MIN;
         while !self.stopper.is_stopping() {
-            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            match rustix::net::accept_with(&self.socket, flags) {
+            match rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC) {
                 Ok(socket) => {
                     backoff = ACCEPT_BACKOFF_MIN;
                     self.take(socket);

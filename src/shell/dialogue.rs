@@ -106,8 +106,6 @@ pub struct Dialogue {
     state: State,
     /// Whether the hub has heard of this connection and must hear of its end.
     introduced: bool,
-    /// Whether the answer to `connect` is kept for a repeated one.
-    keeps_answer: bool,
     errors_left: f64,
     errors_at: Instant,
 }
@@ -128,7 +126,6 @@ impl Dialogue {
             deadline: now + limits.handshake,
             state: State::Challenged,
             introduced: false,
-            keeps_answer: true,
             errors_left: ERROR_BUDGET,
             errors_at: now,
         }
@@ -153,7 +150,7 @@ impl Dialogue {
         }
         let now_ms = clock::moment().unix_ms;
         let proof = self.shared.habits.prove(&connect, &self.nonce, now_ms);
-        let peer = Arc::new(Peer::new(Arc::clone(link), connect.id.clone()));
+        let peer = Arc::new(Peer::new(Arc::clone(link), connect.id.clone(), self.deadline));
         self.state = State::Connecting(Arc::clone(&peer));
         self.introduced = true;
         let input = Input::ConnectRequested(Box::new(ConnectRequested {
@@ -258,7 +255,7 @@ impl Dialogue {
     /// side sends one when the challenge comes late), as long as a first one would have had time;
     /// any other is an error.
     fn connect_again(&mut self, link: &Arc<Link>, peer: &Peer, frame: &RequestFrame<'_>) -> Flow {
-        match peer.answer() {
+        match peer.answer(clock::instant()) {
             Some(bytes) if frame.id == peer.connect_id.as_str() => {
                 link.queue(Outgoing { bytes, class: Class::Reply });
                 Flow::Continue
@@ -380,7 +377,6 @@ impl Handler for Dialogue {
     fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Challenged | State::Connecting(_) => Some(self.deadline),
-            State::Open(..) if self.keeps_answer => Some(self.deadline),
             State::Open(..) | State::Refused => None,
         }
     }
@@ -390,12 +386,7 @@ impl Handler for Dialogue {
             self.settle();
         }
         match &self.state {
-            State::Refused => Flow::Continue,
-            State::Open(peer, _) => {
-                peer.keep_answer(None);
-                self.keeps_answer = false;
-                Flow::Continue
-            }
+            State::Open(..) | State::Refused => Flow::Continue,
             State::Challenged | State::Connecting(_) => self.too_late(),
         }
     }

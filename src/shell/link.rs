@@ -109,7 +109,7 @@ pub(crate) enum TlsState {
 }
 
 impl Link {
-    /// A link over a connected, non-blocking stream socket, for whose peer so many bytes may wait.
+    /// A link over a connected, blocking stream socket, for whose peer so many bytes may wait.
     pub fn new(
         conn: ConnId,
         socket: OwnedFd,

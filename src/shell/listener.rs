@@ -15,7 +15,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, Shutdown, SocketFlags};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::base::limits::{
@@ -172,8 +172,7 @@ impl<S: Service> Acceptor<S> {
     fn run(self) {
         let mut backoff = ACCEPT_BACKOFF_MIN;
         while !self.stopper.is_stopping() {
-            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            match rustix::net::acceptfrom_with(&self.socket, flags) {
+            match rustix::net::acceptfrom_with(&self.socket, SocketFlags::CLOEXEC) {
                 Ok((socket, Some(peer))) => {
                     backoff = ACCEPT_BACKOFF_MIN;
                     if let Ok(peer) = SocketAddr::try_from(peer) {
@@ -244,12 +243,12 @@ impl<S: Service> Acceptor<S> {
     fn turn_away(&self, socket: &OwnedFd) {
         if self.tls.is_none() {
             let answer = connection::at_capacity().encode(false);
-            let _best_effort = rustix::net::send(socket.as_fd(), &answer, SendFlags::NOSIGNAL);
+            let _best_effort = rustix::net::send(socket.as_fd(), &answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
         }
         let _best_effort = rustix::net::shutdown(socket, Shutdown::Write);
         // A request that is already here would turn the close into a reset.
         let mut request = [0; 1024];
-        let _best_effort = rustix::io::read(socket, &mut request);
+        let _best_effort = rustix::net::recv(socket, &mut request, RecvFlags::DONTWAIT);
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Peer {
     decided: Condvar,
     /// The hello as a whole frame, while a repeated `connect` would get it again.
     answer: Mutex<Option<Bytes>>,
+    /// How long that is.
+    answer_until: Instant,
     /// What heartbeat pings count from.
     since: Instant,
     /// When the last heartbeat ping was sent, in nanoseconds since `since`; 0 is none to answer.
@@ -47,14 +49,15 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer whose `connect` is about to be decided.
-    pub fn new(link: Arc<Link>, connect_id: RequestId) -> Self {
+    /// A peer whose `connect` is about to be decided, and may be repeated until then.
+    pub fn new(link: Arc<Link>, connect_id: RequestId, answer_until: Instant) -> Self {
         Self {
             link,
             connect_id,
             verdict: Mutex::new(Verdict::Pending),
             decided: Condvar::new(),
             answer: Mutex::new(None),
+            answer_until,
             since: clock::instant(),
             last_ping: AtomicU64::new(0),
         }
@@ -86,18 +89,24 @@ impl Peer {
         verdict.clone()
     }
 
-    /// Keeps the hello for a repeated `connect`; `None` forgets it.
-    pub fn keep_answer(&self, answer: Option<Bytes>) {
-        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+    /// Keeps the hello for a repeated `connect`.
+    pub fn keep_answer(&self, answer: Bytes) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
     }
 
-    /// The hello, if it is still kept.
-    pub fn answer(&self) -> Option<Bytes> {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The hello, if the time for a repeated `connect` is not over; then it is forgotten.
+    pub fn answer(&self, now: Instant) -> Option<Bytes> {
+        let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.answer_until <= now {
+            *answer = None;
+        }
+        answer.clone()
     }
 
-    /// Remembers a heartbeat ping and returns its payload.
+    /// Remembers a heartbeat ping and returns its payload. Forgets a hello that has had its time:
+    /// an idle peer's thread does not wake for that.
     pub fn ping_payload(&self) -> [u8; 8] {
+        self.answer(clock::instant());
         let nanos = self.nanos().max(1);
         self.last_ping.store(nanos, Ordering::Relaxed);
         nanos.to_be_bytes()

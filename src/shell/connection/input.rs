@@ -3,11 +3,14 @@
 //! Owns the read buffers, which exist only between a wait and the next. Does not interpret what
 //! it reads. Called by [`super::Connection`].
 
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 
 use crate::base::close_reason::CloseReason;
 use crate::base::limits::{READ_BYTES_MAX, READ_BYTES_MIN};
@@ -19,7 +22,7 @@ use crate::shell::link::{Link, TlsState};
 pub(super) enum Received {
     /// Bytes; see [`Input::next_chunk`].
     Bytes,
-    /// Nothing yet.
+    /// Nothing until the deadline.
     Nothing,
     /// The stream is over.
     End(CloseReason),
@@ -53,55 +56,63 @@ impl Input {
         self.raw.first().copied()
     }
 
-    /// Gives the buffers back and waits until the socket has something to read, or is over, or
-    /// `deadline` has passed (false).
-    pub(super) fn wait(&mut self, link: &Link, deadline: Option<Instant>) -> bool {
+    /// Reads once, when something is there to read: waits for it, until `deadline` if there is
+    /// one. No buffer is held meanwhile but one on the stack.
+    ///
+    /// Without a deadline that is one system call for what comes one at a time, and for a stream
+    /// that keeps this thread busy. The buffer grows while reads fill it, and starts small again
+    /// when they do not.
+    pub(super) fn receive(&mut self, link: &Link, deadline: Option<Instant>) -> Received {
         self.raw = Vec::new();
+        self.used = 0;
         self.plain = Vec::new();
         let socket = link.socket();
-        let mut fds = [PollFd::new(&socket, PollFlags::IN)];
         loop {
-            let timeout = match deadline {
-                None => None,
-                Some(deadline) => {
-                    let now = clock::instant();
-                    if deadline <= now {
-                        return false;
-                    }
-                    Some(timespec(deadline, now))
-                }
+            let received = match deadline {
+                Some(deadline) if !is_readable_by(socket, deadline) => return Received::Nothing,
+                Some(_) => self.receive_at_once(socket),
+                None if self.read_bytes > READ_BYTES_MIN => self.receive_at_once(socket),
+                None => self.receive_waiting(socket),
             };
-            match poll(&mut fds, timeout.as_ref()) {
-                Ok(0) | Err(Errno::INTR) => {}
-                // Any error of the socket shows itself at the read.
-                Ok(_) | Err(_) => return true,
-            }
+            return match received {
+                Ok(0) => Received::End(CloseReason::Vanished),
+                Ok(read) => {
+                    self.read_bytes = if read == self.read_bytes {
+                        (read * 4).min(READ_BYTES_MAX)
+                    } else if read < READ_BYTES_MIN {
+                        READ_BYTES_MIN
+                    } else {
+                        self.read_bytes
+                    };
+                    Received::Bytes
+                }
+                Err(Errno::AGAIN) => {
+                    self.raw = Vec::new();
+                    self.read_bytes = READ_BYTES_MIN;
+                    continue;
+                }
+                Err(Errno::INTR) => continue,
+                Err(Errno::CONNRESET | Errno::TIMEDOUT | Errno::PIPE) => {
+                    Received::End(CloseReason::Vanished)
+                }
+                Err(_) => Received::End(CloseReason::SocketFailed),
+            };
         }
     }
 
-    /// Reads once. The buffer grows while reads fill it, and starts small again when they do not.
-    pub(super) fn receive(&mut self, link: &Link) -> Received {
-        self.raw.clear();
-        self.used = 0;
+    /// Reads what is there, or fails with `EAGAIN`.
+    fn receive_at_once(&mut self, socket: BorrowedFd<'_>) -> Result<usize, Errno> {
         self.raw.reserve_exact(self.read_bytes);
-        match rustix::io::read(link.socket(), spare_capacity(&mut self.raw)) {
-            Ok(0) => Received::End(CloseReason::Vanished),
-            Ok(read) => {
-                self.read_bytes = if read == self.read_bytes {
-                    (read * 4).min(READ_BYTES_MAX)
-                } else if read < READ_BYTES_MIN {
-                    READ_BYTES_MIN
-                } else {
-                    self.read_bytes
-                };
-                Received::Bytes
-            }
-            Err(Errno::AGAIN | Errno::INTR) => Received::Nothing,
-            Err(Errno::CONNRESET | Errno::TIMEDOUT | Errno::PIPE) => {
-                Received::End(CloseReason::Vanished)
-            }
-            Err(_) => Received::End(CloseReason::SocketFailed),
-        }
+        recv(socket, spare_capacity(&mut self.raw), RecvFlags::DONTWAIT).map(|(read, _)| read)
+    }
+
+    /// Waits in the read itself, with a buffer that costs nothing: a page or two of the stack that
+    /// the handshake has used.
+    fn receive_waiting(&mut self, socket: BorrowedFd<'_>) -> Result<usize, Errno> {
+        let mut buffer = [const { MaybeUninit::uninit() }; READ_BYTES_MIN];
+        let ((read, _), _) = recv(socket, &mut buffer, RecvFlags::empty())?;
+        self.raw.extend_from_slice(read);
+        Ok(read.len())
     }
 
     /// Puts the next of what was read into `plain`, in clear. False when there is no more; the
@@ -138,5 +149,21 @@ impl Input {
         let discarded = self.raw.len();
         self.raw.clear();
         discarded
+    }
+}
+
+/// Waits until the socket has something to read, or is over, or `deadline` has passed (false).
+fn is_readable_by(socket: BorrowedFd<'_>, deadline: Instant) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+    loop {
+        let now = clock::instant();
+        if deadline <= now {
+            return false;
+        }
+        match poll(&mut fds, Some(&timespec(deadline, now))) {
+            Ok(0) | Err(Errno::INTR) => {}
+            // Any error of the socket shows itself at the read.
+            Ok(_) | Err(_) => return true,
+        }
     }
 }

@@ -20,7 +20,6 @@ struct Pair {
 
 fn pair(backlog_bytes_max: usize) -> Pair {
     let (ours, peer) = UnixStream::pair().unwrap();
-    ours.set_nonblocking(true).unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let flusher = FlusherThread::start().unwrap();
     let admission = Admission::new(AdmissionLimits {

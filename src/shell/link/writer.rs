@@ -206,11 +206,15 @@ impl Write for SocketSink<'_> {
     }
 }
 
+/// How everything is sent. The socket itself is blocking, for its reader; nobody ever waits to
+/// write.
+const AT_ONCE: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
+
 fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
-    rustix::net::send(socket.as_fd(), bytes, SendFlags::NOSIGNAL)
+    rustix::net::send(socket.as_fd(), bytes, AT_ONCE)
 }
 
 fn send_vectored(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<usize, Errno> {
     let mut nothing = SendAncillaryBuffer::default();
-    rustix::net::sendmsg(socket.as_fd(), slices, &mut nothing, SendFlags::NOSIGNAL)
+    rustix::net::sendmsg(socket.as_fd(), slices, &mut nothing, AT_ONCE)
 }
