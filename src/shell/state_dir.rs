@@ -8,14 +8,13 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, fs};
 
 use rustix::fs::Access;
 
 /// Whoever holds a lock on this file owns the directory. It holds the holder's process id, and
-/// nothing once the holder has left in order.
+/// once the holder has left in order its mark instead.
 const LOCK_FILE: &str = "gateway.lock";
 
 /// Nobody but the owner may look in.
@@ -25,8 +24,12 @@ const FILE_MODE: u32 = 0o600;
 /// What group and others could have.
 const FOREIGN_BITS: u32 = 0o077;
 
-/// A process id is at most ten digits; what else the file may hold is not ours.
-const LOCK_FILE_BYTES_MAX: u64 = 32;
+/// What the lock file holds of a holder that has left in order begins like this.
+const ORDER: &str = "left in order: ";
+
+/// A process id is at most ten digits, a mark some 120 bytes; what else the file may hold is not
+/// ours.
+const LOCK_FILE_BYTES_MAX: u64 = 256;
 
 /// A state directory that this process owns until the value is dropped.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ pub struct StateDir {
     path: PathBuf,
     /// Held for its lock. The kernel releases it when the process ends, however it ends.
     lock: Arc<File>,
-    was_left_in_order: AtomicBool,
+    left_in_order: Mutex<Option<String>>,
 }
 
 /// Notes that everything in the directory was written and synced without an error.
@@ -42,11 +45,12 @@ pub struct StateDir {
 pub struct OrderMark(Arc<File>);
 
 impl OrderMark {
-    /// Call this last.
-    pub fn set(&self) {
+    /// Notes it together with one line, by which whoever comes next can tell whether anything was
+    /// changed since. Call this last.
+    pub fn set(&self, line: &str) {
         // Without the mark the next start is slower, and nothing else.
-        if let Err(error) = self.0.set_len(0) {
-            log::debug!("cannot empty the lock file: {error}");
+        if let Err(error) = rewrite(&self.0, &format!("{ORDER}{line}")) {
+            log::debug!("cannot mark the lock file: {error}");
         }
     }
 }
@@ -65,18 +69,19 @@ impl StateDir {
             .create(path)
             .map_err(failed("create state directory"))?;
         make_private(path, DIRECTORY_MODE).map_err(failed("make state directory private"))?;
-        let (lock, was_left_in_order) = lock(path)?;
+        let (lock, left_in_order) = lock(path)?;
         // Of the directory's name in its parent. A root has none and needs no sync.
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             sync_directory(parent).map_err(failed("sync parent of state directory"))?;
         }
-        let was_left_in_order = AtomicBool::new(was_left_in_order);
-        Ok(Self { path: path.to_owned(), lock: Arc::new(lock), was_left_in_order })
+        let left_in_order = Mutex::new(left_in_order);
+        Ok(Self { path: path.to_owned(), lock: Arc::new(lock), left_in_order })
     }
 
-    /// Whether the holder before us set its mark. Says so once: what we do since is our own.
-    pub fn take_order(&self) -> bool {
-        self.was_left_in_order.swap(false, Ordering::Relaxed)
+    /// What the holder before us noted when it left in order, if it did. Says so once: what we do
+    /// since is our own.
+    pub fn take_order(&self) -> Option<String> {
+        self.left_in_order.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The mark for whoever comes after us.
@@ -126,8 +131,8 @@ pub fn check(path: &Path) -> Result<(), StateDirError> {
     rustix::fs::access(existing, Access::WRITE_OK | Access::EXEC_OK).map_err(|e| failed(e.into()))
 }
 
-/// The locked file, and whether it was empty.
-fn lock(directory: &Path) -> Result<(File, bool), StateDirError> {
+/// The locked file, and the mark in it.
+fn lock(directory: &Path) -> Result<(File, Option<String>), StateDirError> {
     let path = directory.join(LOCK_FILE);
     let failed = |action: &'static str| {
         let path = path.clone();
@@ -144,24 +149,33 @@ fn lock(directory: &Path) -> Result<(File, bool), StateDirError> {
         }
         Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
     }
-    let was_empty = file.metadata().map_err(failed("look at lock file"))?.len() == 0;
+    let mark = read_text(&mut file).and_then(|text| text.strip_prefix(ORDER).map(str::to_owned));
     // The id helps a person, and tells that we did not leave in order if it stays; a full disk must
     // not keep a gateway from starting and saying so.
-    let written = file
-        .set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
-    if let Err(error) = written {
+    if let Err(error) = rewrite(&file, &std::process::id().to_string()) {
         log::warn!("cannot write process id to lock file: {error}");
     }
-    Ok((file, was_empty))
+    Ok((file, mark))
 }
 
 /// The process id in the lock file, unless its holder has not written it yet.
 fn read_holder(file: &mut File) -> Option<u32> {
+    read_text(file)?.parse().ok()
+}
+
+/// The line in the lock file, if it can be read.
+fn read_text(file: &mut File) -> Option<String> {
     let mut text = String::new();
     file.take(LOCK_FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    Some(text.trim_end().to_owned())
+}
+
+/// Replaces what the lock file holds by one line. Where that fails it is empty, or holds part of
+/// the line, neither of which is a mark of order that anybody would believe.
+fn rewrite(mut file: &File, line: &str) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{line}")
 }
 
 fn open_private(path: &Path) -> io::Result<File> {
@@ -294,16 +308,16 @@ mod tests {
         let take = |leave_in_order: bool| {
             let state = StateDir::open(dir.path()).unwrap();
             let order = state.take_order();
-            assert!(!state.take_order(), "what was left in order is not so twice");
+            assert_eq!(state.take_order(), None, "what was left in order is not so twice");
             if leave_in_order {
-                state.order_mark().set();
+                state.order_mark().set("as it was");
             }
             order
         };
-        assert!(take(false), "a new directory is in order");
-        assert!(!take(true));
-        assert!(take(false));
-        assert!(!take(false));
+        assert_eq!(take(false), None, "nobody was there before");
+        assert_eq!(take(true), None);
+        assert_eq!(take(false).as_deref(), Some("as it was"));
+        assert_eq!(take(false), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -165,10 +165,26 @@ impl StorageBackend for DatabaseFile {
 
     fn close(&self) -> io::Result<()> {
         if !self.has_failed.load(Ordering::Acquire) {
-            self.order_mark.set();
+            self.order_mark.set(&identity(&self.file)?);
         }
         Ok(())
     }
+}
+
+/// Which file it is and when it was last changed, in one line: another one, one that was put
+/// there, or one that somebody wrote to has another.
+pub(super) fn identity(file: &File) -> io::Result<String> {
+    let found = file.metadata()?;
+    Ok(format!(
+        "inode {} of {}, {} bytes, written {}.{:09}, changed {}.{:09}",
+        found.ino(),
+        found.dev(),
+        found.len(),
+        found.mtime(),
+        found.mtime_nsec(),
+        found.ctime(),
+        found.ctime_nsec(),
+    ))
 }
 
 #[cfg(test)]
@@ -241,7 +257,7 @@ mod tests {
             file.close().unwrap();
             drop(file);
             let state = StateDir::open(dir.path()).unwrap();
-            assert_eq!(state.take_order(), !fails);
+            assert_eq!(state.take_order().is_some(), !fails);
         }
     }
 

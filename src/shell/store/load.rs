@@ -29,19 +29,24 @@ const BATCHES_WAITING_MAX: usize = 8;
 
 /// Reads everything. Errors name table and key of a record that cannot be read.
 ///
-/// The journal is most of what there is: this thread reads it and another one decodes it. (Two
-/// that read are slower than one, because the library's page cache has one lock.)
+/// The journal is most of what there is: this thread decodes it while another one reads it, and
+/// then the rest. Not the other way round: what is made here stays, and only the first thread's
+/// memory grows by more than a page at a time. (Two that read are slower than one, because the
+/// library's page cache has one lock.)
 pub(super) fn load(database: &Database) -> Result<DurableState, StoreError> {
     let transaction = database.begin_read()?;
     let (batches, read) = bounded(BATCHES_WAITING_MAX);
     thread::scope(|scope| {
-        let decoder = Builder::new().name("decoder".to_owned());
-        let decoder = decoder.spawn_scoped(scope, || decode(read)).map_err(StoreError::Thread)?;
-        read_journal(&transaction.open_table(JOURNAL)?, batches)?;
-        let mut state = load_but_journal(&transaction)?;
+        let reader = Builder::new().name("reader".to_owned());
+        let reader = reader.spawn_scoped(scope, || {
+            read_journal(&transaction.open_table(JOURNAL)?, batches)?;
+            load_but_journal(&transaction)
+        });
+        let reader = reader.map_err(StoreError::Thread)?;
+        let journal = decode(read);
         // A panic there is one here.
-        state.journal = decoder.join().unwrap_or_else(|panic| resume_unwind(panic))?;
-        Ok(state)
+        let state = reader.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        Ok(DurableState { journal: journal?, ..state })
     })
 }
 
