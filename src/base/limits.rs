@@ -16,6 +16,11 @@ pub use self::talk::*;
 /// socket. 64 of 25 MiB would be too much: `inboundBytesTotal` bounds the bytes.
 pub const REQUESTS_IN_PROGRESS_MAX: u32 = 64;
 
+/// Bytes of one connection's `logs.append` that wait for the store, if there are several. An agent
+/// that floods waits for the disk itself, rather than keeping every core busy with its backlog:
+/// other peers' threads are then run when they wake. Some 400 short entries for each sync.
+pub const REPORT_BYTES_IN_PROGRESS_MAX: usize = 64 * 1024;
+
 /// Device-signature verifications for one `connect`: two payload forms times four tokens.
 pub const SIGNATURE_ATTEMPTS_MAX: usize = 8;
 

@@ -3,7 +3,7 @@
 //! `result` is what the seed's clients read, `payload` what the public OpenClaw clients read.
 //! Made by the hub, encoded by the fan-out thread.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::base::ids::{AgentName, ConnId, DeviceId, RequestId, SessionKey, UserName};
 use crate::base::secret::Secret;
@@ -97,6 +97,15 @@ pub fn write_hello(out: &mut Vec<u8>, hello: &Hello) {
     out.push(b'}');
 }
 
+/// `payload.features`, which is half of a hello and the same in each.
+static FEATURES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut json = Vec::new();
+    let mut features = ObjectWriter::open(&mut json);
+    features.strs("methods", methods::names()).strs("events", EVENT_NAMES);
+    features.close();
+    json
+});
+
 fn session_id(conn: ConnId) -> String {
     format!("gateway-session-{}", conn.0)
 }
@@ -107,9 +116,7 @@ fn write_hello_ok(out: &mut Vec<u8>, hello: &Hello) {
     payload.object("server", |server| {
         server.str("version", VERSION).str("connId", &hello.conn.to_string());
     });
-    payload.object("features", |features| {
-        features.strs("methods", methods::names()).strs("events", EVENT_NAMES);
-    });
+    payload.key("features").extend_from_slice(&FEATURES);
     payload.object("snapshot", |snapshot| {
         push_array(snapshot.key("presence"), hello.presence.iter(), push_presence);
         snapshot.object("health", |health| {

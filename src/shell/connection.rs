@@ -330,7 +330,9 @@ impl<S: Service> Connection<'_, S> {
                 return Err(reason);
             }
             match received {
-                Received::Nothing if self.message_due.is_some_and(|due| due <= clock::instant()) => {
+                Received::Nothing
+                    if self.message_due.is_some_and(|due| due <= clock::instant()) =>
+                {
                     return Err(CloseReason::MessageTimeout);
                 }
                 Received::Nothing => {

@@ -27,7 +27,7 @@ use crate::protocol::origin::OriginPolicy;
 use crate::protocol::peer::PeerContext;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::write_health;
-use crate::protocol::request::{self, Call};
+use crate::protocol::request::{self, Call, Request};
 use crate::shell::bounds::{Bounds, ConnectionLimits};
 use crate::shell::clock;
 use crate::shell::connection::{Flow, Handler};
@@ -241,7 +241,10 @@ impl Dialogue {
                 }
                 let id = RequestId::new(frame.id.as_ref());
                 let method = Method::position(&frame.method).unwrap_or(usize::MAX);
-                if !link.begin_request(InProgress { id: id.clone(), method, since: now.at }) {
+                // What waits for other things than the store must not hold up what comes behind it.
+                let bytes = if matches!(request, Request::LogsAppend(_)) { text.len() } else { 0 };
+                let since = now.at;
+                if !link.begin_request(InProgress { id: id.clone(), method, since, bytes }) {
                     return Flow::Continue;
                 }
                 let input = Input::Requested { conn: self.conn, id, request };

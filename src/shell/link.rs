@@ -26,7 +26,9 @@ use rustls::ServerConfig;
 
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, RequestId};
-use crate::base::limits::{CLOSE_GRACE, FLUSH_BYTES_MAX, REQUESTS_IN_PROGRESS_MAX};
+use crate::base::limits::{
+    CLOSE_GRACE, FLUSH_BYTES_MAX, REPORT_BYTES_IN_PROGRESS_MAX, REQUESTS_IN_PROGRESS_MAX,
+};
 use crate::protocol::event::LogGap;
 use crate::shell::admission::Slot;
 use crate::shell::budget::Budget;
@@ -80,6 +82,8 @@ pub struct Link {
 #[derive(Debug, Default)]
 struct Credits {
     in_progress: u32,
+    /// Of those that count, see [`InProgress::bytes`].
+    bytes: usize,
     /// As many, for their durations.
     requests: Vec<InProgress>,
     is_waiting: bool,
@@ -95,6 +99,17 @@ pub struct InProgress {
     pub method: usize,
     /// When it arrived.
     pub since: Instant,
+    /// How long it is, if it counts against `REPORT_BYTES_IN_PROGRESS_MAX`; else 0.
+    pub bytes: usize,
+}
+
+impl Credits {
+    /// Whether a request of so many counted bytes may begin.
+    fn allow(&self, bytes: usize) -> bool {
+        let is_first = bytes == 0 || self.bytes == 0;
+        self.in_progress < REQUESTS_IN_PROGRESS_MAX
+            && (is_first || self.bytes + bytes <= REPORT_BYTES_IN_PROGRESS_MAX)
+    }
 }
 
 /// How TLS stands after some bytes were decrypted.
@@ -244,28 +259,29 @@ impl Link {
         waited
     }
 
-    /// Takes one of `REQUESTS_IN_PROGRESS_MAX` credits for a request that goes to the hub. While
-    /// none is free this blocks the connection's thread, so that the next request waits in its
+    /// Takes one of `REQUESTS_IN_PROGRESS_MAX` credits for a request that goes to the hub, and its
+    /// share of `REPORT_BYTES_IN_PROGRESS_MAX`. While there is no room this blocks the connection's thread, so that the next request waits in its
     /// socket. False once the link is closing.
     pub fn begin_request(&self, request: InProgress) -> bool {
         let mut credits = self.lock_credits();
-        if credits.in_progress >= REQUESTS_IN_PROGRESS_MAX && !credits.is_closing {
+        if !credits.allow(request.bytes) && !credits.is_closing {
             drop(credits);
             // What this thread has queued (pongs, say) must not wait with it.
             self.flush();
-            credits = self.without_reading(|| self.wait_for_credit());
+            credits = self.without_reading(|| self.wait_for_credit(request.bytes));
         }
         if credits.is_closing {
             return false;
         }
         credits.in_progress += 1;
+        credits.bytes += request.bytes;
         credits.requests.push(request);
         true
     }
 
-    fn wait_for_credit(&self) -> MutexGuard<'_, Credits> {
+    fn wait_for_credit(&self, bytes: usize) -> MutexGuard<'_, Credits> {
         let mut credits = self.lock_credits();
-        while credits.in_progress >= REQUESTS_IN_PROGRESS_MAX && !credits.is_closing {
+        while !credits.allow(bytes) && !credits.is_closing {
             credits.is_waiting = true;
             credits = self.credit_returned.wait(credits).unwrap_or_else(PoisonError::into_inner);
         }
@@ -280,6 +296,7 @@ impl Link {
         credits.in_progress = credits.in_progress.saturating_sub(1);
         let place = credits.requests.iter().position(|request| request.id == *id);
         let ended = place.map(|place| credits.requests.swap_remove(place));
+        credits.bytes -= ended.as_ref().map_or(0, |ended| ended.bytes);
         // Waking is a system call even if nobody waits.
         if credits.is_waiting {
             drop(credits);

@@ -243,7 +243,11 @@ impl<S: Service> Acceptor<S> {
     fn turn_away(&self, socket: &OwnedFd) {
         if self.tls.is_none() {
             let answer = connection::at_capacity().encode(false);
-            let _best_effort = rustix::net::send(socket.as_fd(), &answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+            let _best_effort = rustix::net::send(
+                socket.as_fd(),
+                &answer,
+                SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+            );
         }
         let _best_effort = rustix::net::shutdown(socket, Shutdown::Write);
         // A request that is already here would turn the close into a reset.

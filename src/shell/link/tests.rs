@@ -42,7 +42,7 @@ fn pair(backlog_bytes_max: usize) -> Pair {
 }
 
 fn request() -> InProgress {
-    InProgress { id: RequestId::new("r"), method: 0, since: clock::instant() }
+    InProgress { id: RequestId::new("r"), method: 0, since: clock::instant(), bytes: 0 }
 }
 
 impl Pair {
@@ -223,6 +223,27 @@ fn credits_run_out_return_and_end_with_the_link() {
         assert!(!blocked.join().unwrap(), "a closing link takes no request");
     });
     assert!(!pair.link.begin_request(request()));
+}
+
+#[test]
+fn long_reports_wait_for_each_other_and_nothing_else_does() {
+    let pair = pair(1 << 20);
+    let report = |id: &str, bytes| InProgress { id: RequestId::new(id), bytes, ..request() };
+    let half = REPORT_BYTES_IN_PROGRESS_MAX / 2;
+    assert!(pair.link.begin_request(report("half", half)));
+    assert!(pair.link.begin_request(report("other", half)));
+    assert!(pair.link.begin_request(request()), "what does not count goes on");
+    thread::scope(|scope| {
+        let blocked = scope.spawn(|| pair.link.begin_request(report("one more", half)));
+        while !pair.link.lock_credits().is_waiting {
+            thread::yield_now();
+        }
+        pair.link.end_request(&RequestId::new("half"));
+        assert!(blocked.join().unwrap(), "there is room again");
+    });
+    pair.link.end_request(&RequestId::new("other"));
+    pair.link.end_request(&RequestId::new("one more"));
+    assert!(pair.link.begin_request(report("long", half * 5)), "one alone may be longer");
 }
 
 #[test]
