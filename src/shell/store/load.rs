@@ -24,8 +24,9 @@ use crate::protocol::log_entry::LogRecord;
 
 /// What is decoded at once: some hundred entries, which both threads have in their caches.
 const BATCH_BYTES: usize = 64 * 1024;
-/// Enough that neither waits for the other each time.
-const BATCHES_WAITING_MAX: usize = 8;
+/// 6 MiB, for a moment. Reading takes less time than decoding: what is read ahead lets the reader
+/// go on with the other tables meanwhile.
+const BATCHES_WAITING_MAX: usize = 96;
 
 /// Reads everything. Errors name table and key of a record that cannot be read.
 ///
