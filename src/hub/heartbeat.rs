@@ -4,12 +4,14 @@
 //! Owns the deadlines, ordered, so that the due ones among 10,000 are found at once; peers that
 //! were admitted at different times are due at different times. When a peer was last heard is
 //! known to its connection's thread alone, so the hub asks for it (`Effect::MeasureSilence`)
-//! only when someone is due. Does not close anything: it returns what the silence calls for.
+//! only when someone is due, and then for those, too, who are due in a moment: threads wake once
+//! for all of them. Does not close anything: it returns what the silence calls for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::ids::ConnId;
+use crate::base::limits::{HEARTBEAT_EARLY_MAX, HEARTBEAT_EARLY_PART};
 use crate::hub::policy::HeartbeatPolicy;
 
 struct Pulse {
@@ -33,13 +35,16 @@ pub(super) enum Verdict {
 /// See the module.
 pub(super) struct Heartbeats {
     policy: HeartbeatPolicy,
+    /// How much before its time a peer may be looked at, together with others.
+    early: Duration,
     pulses: BTreeMap<ConnId, Pulse>,
     order: BTreeSet<(Instant, ConnId)>,
 }
 
 impl Heartbeats {
     pub(super) fn new(policy: HeartbeatPolicy) -> Self {
-        Self { policy, pulses: BTreeMap::new(), order: BTreeSet::new() }
+        let early = HEARTBEAT_EARLY_MAX.min(policy.interval / HEARTBEAT_EARLY_PART);
+        Self { policy, early, pulses: BTreeMap::new(), order: BTreeSet::new() }
     }
 
     pub(super) fn admitted(&mut self, now: Instant, conn: ConnId) {
@@ -71,8 +76,11 @@ impl Heartbeats {
     /// another interval.
     pub(super) fn due(&mut self, now: Instant) -> Vec<ConnId> {
         let mut due = Vec::new();
+        if self.deadline().is_none_or(|first| first > now) {
+            return due;
+        }
         while let Some((at, conn)) = self.order.first().copied()
-            && at <= now
+            && at <= now + self.early
         {
             self.order.pop_first();
             if let Some(pulse) = self.pulses.get_mut(&conn) {
@@ -91,7 +99,7 @@ impl Heartbeats {
             pulse.unanswered = 0;
         }
         let silent_until = heard + self.policy.interval;
-        if now < silent_until {
+        if now + self.early < silent_until {
             pulse.unanswered = 0;
             reschedule(&mut self.order, pulse, conn, silent_until);
             return Verdict::Nothing;

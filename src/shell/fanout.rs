@@ -197,7 +197,7 @@ impl Fanout {
 
     fn admit(&mut self, peer: &Arc<Peer>, hello: &Hello) {
         let bytes = TextFrame::build(2048, |out| write_hello(out, hello));
-        peer.keep_answer(bytes.clone());
+        peer.keep_answer(&bytes);
         // The thread must know its grant before the peer can know that it has one.
         let grant = Arc::new(hello.grant.clone());
         let message_bytes_max = hello.message_bytes_max;

@@ -89,8 +89,9 @@ impl Peer {
         verdict.clone()
     }
 
-    /// Keeps the hello for a repeated `connect`.
-    pub fn keep_answer(&self, answer: Bytes) {
+    /// Keeps the hello for a repeated `connect`, without the room that it was written in.
+    pub fn keep_answer(&self, answer: &Bytes) {
+        let answer = Bytes::copy_from_slice(answer);
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
     }
 
