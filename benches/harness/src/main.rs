@@ -43,9 +43,16 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode> {
-    stop::install()?;
     let mut typed = std::env::args_os().skip(1);
-    if let (Some(option), Some(file)) = (typed.next(), typed.next())
+    let first = (typed.next(), typed.next());
+    if let (Some(option), Some(file)) = &first
+        && option == load::writer::OPTION
+    {
+        load::writer::run(file.as_ref())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    stop::install()?;
+    if let (Some(option), Some(file)) = &first
         && option == "--render"
     {
         print!("{}", report::render(file.as_ref())?);

@@ -6,6 +6,7 @@ pub(crate) mod flood;
 pub(crate) mod given;
 pub(crate) mod handshakes;
 pub(crate) mod paced;
+pub(crate) mod writer;
 
 use std::time::{Duration, Instant};
 

@@ -7,10 +7,11 @@ use anyhow::Result;
 use crate::bench::{Bench, Row, Sample};
 use crate::client::conn::Conn;
 use crate::client::opening::open_all;
-use crate::load::{flood::Flood, given, paced, settle};
+use crate::load::{flood::Flood, given, paced, settle, writer::Writer};
 use crate::servers::Contender::{self, Gateway};
 use crate::servers::{Server, Setup};
 use crate::target;
+use crate::temp_dir::TempDir;
 
 /// What is kept of the journal, and a little more: then it grows no further.
 const JOURNAL_ENTRIES: usize = 120_000;
@@ -25,9 +26,14 @@ const OPERATOR: &str = "p99 µs of one that hears it all";
 const GROWTH: &str = "MiB grown";
 
 pub(crate) fn run(bench: &Bench, row: &mut Row) -> Result<()> {
-    for (title, entries) in [("reports of one entry", 1), ("reports of 100 entries", BATCH)] {
+    let floods = [
+        ("reports of one entry", Source::Reports(1)),
+        ("reports of 100 entries", Source::Reports(BATCH)),
+        ("a program that writes 100 MB/s", Source::Program),
+    ];
+    for (title, source) in floods {
         row.part(title.to_owned());
-        row.alternate(bench, &[Gateway], |contender| measure(bench, contender, entries))?;
+        row.alternate(bench, &[Gateway], |contender| measure(bench, contender, source))?;
         row.at_most("p99 / idle p99", 3.0, (Gateway, AGENT), (Gateway, IDLE));
         row.at_most("p99 / idle p99, hearing it", 3.0, (Gateway, OPERATOR), (Gateway, IDLE));
         let values = row.values((Gateway, GROWTH));
@@ -36,8 +42,18 @@ pub(crate) fn run(bench: &Bench, row: &mut Row) -> Result<()> {
     Ok(())
 }
 
-fn measure(bench: &Bench, contender: Contender, entries: usize) -> Result<Sample> {
-    let server = bench.start(contender, &Setup::default())?;
+/// What there is too much of.
+#[derive(Clone, Copy)]
+enum Source {
+    /// An agent's `logs.append`, each of so many entries.
+    Reports(usize),
+    /// The output of a program that the gateway has started.
+    Program,
+}
+
+fn measure(bench: &Bench, contender: Contender, source: Source) -> Result<Sample> {
+    let server =
+        bench.start(contender, &Setup { config: Writer::config()?, ..Setup::default() })?;
     let (flooding, quiet) = (target::agent(0), target::agent(1));
     let mut flooders = open_all(&server.target, 1, 1, |_| &flooding)?;
     // The journal is kept in memory up to its limit; that it fills is not what is asked here.
@@ -49,24 +65,47 @@ fn measure(bench: &Bench, contender: Contender, entries: usize) -> Result<Sample
     let time = bench.seconds(4.0);
     let (p50_idle, p99_idle) = ping(&server, &mut agents[0], time)?;
     let Some(flooder) = flooders.pop() else { anyhow::bail!("nobody to flood") };
-    let flood = Flood::start(flooder, &target::append(entries));
+    let notes = TempDir::new(&bench.places.scratch)?;
+    let flood = match source {
+        Source::Reports(entries) => {
+            Running::Reports(Flood::start(flooder, &target::append(entries)), entries)
+        }
+        Source::Program => {
+            let operator = server.target.operator();
+            let mut starter = open_all(&server.target, 1, 1, |_| &operator)?;
+            Running::Program(Writer::start(&mut starter[0], notes.path())?)
+        }
+    };
     ping(&server, &mut agents[0], bench.seconds(1.0))?;
     let (p50, p99) = ping(&server, &mut agents[0], time)?;
     let operator = server.target.operator();
     let mut operators = open_all(&server.target, 1, 1, |_| &operator)?;
     let (_, p99_hearing) = ping(&server, &mut operators[0], time)?;
     let grown = server.process.rss_kib()? - before;
-    let flooded = flood.end()?;
-    let seconds = (time * 2 + bench.seconds(1.0)).as_secs_f64();
-    Ok(Sample::default()
+    let sample = Sample::default()
         .put("idle p50 µs", p50_idle)
         .put(IDLE, p99_idle)
         .put("p50 µs", p50)
         .put(AGENT, p99)
         .put(OPERATOR, p99_hearing)
-        .put(GROWTH, grown / 1024.0)
-        .put("entries accepted per s", (flooded.accepted * entries as u64) as f64 / seconds)
-        .put("entries refused per s", (flooded.refused * entries as u64) as f64 / seconds))
+        .put(GROWTH, grown / 1024.0);
+    match flood {
+        Running::Reports(flood, entries) => {
+            let flooded = flood.end()?;
+            let seconds = (time * 2 + bench.seconds(1.0)).as_secs_f64();
+            let rate = |count: u64| (count * entries as u64) as f64 / seconds;
+            Ok(sample
+                .put("entries accepted per s", rate(flooded.accepted))
+                .put("entries refused per s", rate(flooded.refused)))
+        }
+        Running::Program(writer) => Ok(sample.put("MB written per s", writer.rate()?)),
+    }
+}
+
+/// A flood that goes on.
+enum Running {
+    Reports(Flood, usize),
+    Program(Writer),
 }
 
 fn ping(server: &Server, conn: &mut Conn, time: Duration) -> Result<(f64, f64)> {
