@@ -19,7 +19,7 @@ pub const REQUESTS_IN_PROGRESS_MAX: u32 = 64;
 /// Bytes of one connection's `logs.append` that wait for the store, if there are several. An agent
 /// that floods waits for the disk itself, rather than keeping every core busy with its backlog:
 /// other peers' threads are then run when they wake. Some 400 short entries for each sync.
-pub const REPORT_BYTES_IN_PROGRESS_MAX: usize = 64 * 1024;
+pub const APPEND_BYTES_IN_PROGRESS_MAX: usize = 64 * 1024;
 
 /// Device-signature verifications for one `connect`: two payload forms times four tokens.
 pub const SIGNATURE_ATTEMPTS_MAX: usize = 8;
@@ -204,7 +204,9 @@ pub const IDEMPOTENT_ANSWER_TTL: Duration = Duration::from_secs(5 * 60);
 /// An idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 
-/// Inputs that wait for the hub: 64 requests of 64 busy connections. Its room is taken at the start.
+/// Inputs that wait for the hub: 64 requests of 64 busy connections. The room for them is taken at
+/// the start. While it is full, requests wait in their sockets and whoever connects is told to come
+/// back.
 pub const HUB_INBOX_MAX: usize = 4 * 1024;
 
 /// Bytes of changes that wait for the store while a commit runs; over it, reports are refused.

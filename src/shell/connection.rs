@@ -2,8 +2,9 @@
 //!
 //! Owns the reading side: buffers, decoder, deadlines. Blocks in the read of its socket, or in
 //! `poll(2)` while there is a deadline, and nowhere else (but see [`Link::begin_request`]);
-//! handles everything that one read brought, then flushes once. Its buffers live only while something was read. Does not know
-//! what messages mean; that is the [`Handler`]'s. Started by `shell::listener`.
+//! handles everything that one read brought, then flushes once. Its buffers live only while
+//! something was read. Does not know what messages mean; that is the [`Handler`]'s. Started by
+//! `shell::listener`.
 //!
 //! ```text
 //! accepted ─ TLS ─ head ─┬─ HTTP answer ───────────────┐

@@ -1,8 +1,8 @@
 //! The calling side of a connection: a socket to a gateway that never waits without a deadline.
 //!
 //! Owns the socket and its waiting; knows nothing of TLS, WebSocket or what is said. The socket is
-//! non-blocking and waits in `poll(2)`, as the gateway's own do, so that a deadline holds for a
-//! peer that sends one byte a second, and so that the caller can be woken by a second descriptor.
+//! non-blocking and waits in `poll(2)`, so that a deadline holds for a peer that sends one byte a
+//! second, and so that the caller can be woken by a second descriptor.
 //! Called by the command-line client.
 
 use std::fs::File;

@@ -230,9 +230,15 @@ fn until(at: Instant) -> Duration {
     at.saturating_duration_since(clock::instant())
 }
 
-/// When each of these peers was last heard.
+/// When each of these peers was last heard. Everyone comes by here once in an interval, and leaves
+/// what is kept for them no longer.
 fn measure(peers: &HashMap<ConnId, Arc<Peer>>, conns: &[ConnId]) -> Input {
-    let heard = |conn: &ConnId| peers.get(conn).map(|peer| (*conn, peer.link.last_heard()));
+    let now = clock::instant();
+    let heard = |conn: &ConnId| {
+        let peer = peers.get(conn)?;
+        peer.forget_answer(now);
+        Some((*conn, peer.link.last_heard()))
+    };
     Input::SilenceMeasured(conns.iter().filter_map(heard).collect())
 }
 

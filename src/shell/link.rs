@@ -27,7 +27,7 @@ use rustls::ServerConfig;
 use crate::base::close_reason::CloseReason;
 use crate::base::ids::{ConnId, RequestId};
 use crate::base::limits::{
-    CLOSE_GRACE, FLUSH_BYTES_MAX, REPORT_BYTES_IN_PROGRESS_MAX, REQUESTS_IN_PROGRESS_MAX,
+    APPEND_BYTES_IN_PROGRESS_MAX, CLOSE_GRACE, FLUSH_BYTES_MAX, REQUESTS_IN_PROGRESS_MAX,
 };
 use crate::protocol::event::LogGap;
 use crate::shell::admission::Slot;
@@ -99,16 +99,16 @@ pub struct InProgress {
     pub method: usize,
     /// When it arrived.
     pub since: Instant,
-    /// How long it is, if it counts against `REPORT_BYTES_IN_PROGRESS_MAX`; else 0.
+    /// How long it is, if it counts against `APPEND_BYTES_IN_PROGRESS_MAX`; else 0.
     pub bytes: usize,
 }
 
 impl Credits {
     /// Whether a request of so many counted bytes may begin.
     fn allow(&self, bytes: usize) -> bool {
-        let is_first = bytes == 0 || self.bytes == 0;
+        let fits_alone = bytes == 0 || self.bytes == 0;
         self.in_progress < REQUESTS_IN_PROGRESS_MAX
-            && (is_first || self.bytes + bytes <= REPORT_BYTES_IN_PROGRESS_MAX)
+            && (fits_alone || self.bytes + bytes <= APPEND_BYTES_IN_PROGRESS_MAX)
     }
 }
 
@@ -260,8 +260,8 @@ impl Link {
     }
 
     /// Takes one of `REQUESTS_IN_PROGRESS_MAX` credits for a request that goes to the hub, and its
-    /// share of `REPORT_BYTES_IN_PROGRESS_MAX`. While there is no room this blocks the connection's thread, so that the next request waits in its
-    /// socket. False once the link is closing.
+    /// share of `APPEND_BYTES_IN_PROGRESS_MAX`. While there is no room this blocks the connection's
+    /// thread, so that the next request waits in its socket. False once the link is closing.
     pub fn begin_request(&self, request: InProgress) -> bool {
         let mut credits = self.lock_credits();
         if !credits.allow(request.bytes) && !credits.is_closing {
@@ -485,4 +485,4 @@ fn millis_since(epoch: Instant, at: Instant) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -95,19 +95,22 @@ impl Peer {
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
     }
 
-    /// The hello, if the time for a repeated `connect` is not over; then it is forgotten.
+    /// The hello, if the time for a repeated `connect` is not over.
     pub fn answer(&self, now: Instant) -> Option<Bytes> {
-        let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.answer_until <= now {
-            *answer = None;
-        }
-        answer.clone()
+        self.forget_answer(now);
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Remembers a heartbeat ping and returns its payload. Forgets a hello that has had its time:
-    /// an idle peer's thread does not wake for that.
+    /// Forgets the hello, if it has had its time. Called for every peer from time to time: its own
+    /// thread does not wake for that.
+    pub fn forget_answer(&self, now: Instant) {
+        if self.answer_until <= now {
+            *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    /// Remembers a heartbeat ping and returns its payload.
     pub fn ping_payload(&self) -> [u8; 8] {
-        self.answer(clock::instant());
         let nanos = self.nanos().max(1);
         self.last_ping.store(nanos, Ordering::Relaxed);
         nanos.to_be_bytes()
@@ -126,5 +129,25 @@ impl Peer {
     fn nanos(&self) -> u64 {
         let elapsed = clock::instant().saturating_duration_since(self.since);
         u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::link::tests::pair;
+
+    #[test]
+    fn the_hello_is_kept_as_long_as_a_connect_may_be_repeated() {
+        let link = Arc::clone(&pair(1).link);
+        let until = clock::instant() + Duration::from_secs(3_600);
+        let peer = Peer::new(link, RequestId::new("c"), until);
+        let just_before = until - Duration::from_nanos(1);
+        assert_eq!(peer.answer(just_before), None, "there is none yet");
+        peer.keep_answer(&Bytes::from_static(b"hello"));
+        peer.forget_answer(just_before);
+        assert_eq!(peer.answer(just_before).as_deref(), Some(&b"hello"[..]));
+        peer.forget_answer(until);
+        assert_eq!(peer.answer(just_before), None);
     }
 }

@@ -8,7 +8,7 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::{fmt, fs};
 
 use rustix::fs::Access;
@@ -36,23 +36,8 @@ const LOCK_FILE_BYTES_MAX: u64 = 256;
 pub struct StateDir {
     path: PathBuf,
     /// Held for its lock. The kernel releases it when the process ends, however it ends.
-    lock: Arc<File>,
+    lock: File,
     left_in_order: Mutex<Option<String>>,
-}
-
-/// Notes that everything in the directory was written and synced without an error.
-#[derive(Clone, Debug)]
-pub struct OrderMark(Arc<File>);
-
-impl OrderMark {
-    /// Notes it together with one line, by which whoever comes next can tell whether anything was
-    /// changed since. Call this last.
-    pub fn set(&self, line: &str) {
-        // Without the mark the next start is slower, and nothing else.
-        if let Err(error) = rewrite(&self.0, &format!("{ORDER}{line}")) {
-            log::debug!("cannot mark the lock file: {error}");
-        }
-    }
 }
 
 impl StateDir {
@@ -75,7 +60,7 @@ impl StateDir {
             sync_directory(parent).map_err(failed("sync parent of state directory"))?;
         }
         let left_in_order = Mutex::new(left_in_order);
-        Ok(Self { path: path.to_owned(), lock: Arc::new(lock), left_in_order })
+        Ok(Self { path: path.to_owned(), lock, left_in_order })
     }
 
     /// What the holder before us noted when it left in order, if it did. Says so once: what we do
@@ -84,9 +69,13 @@ impl StateDir {
         self.left_in_order.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The mark for whoever comes after us.
-    pub fn order_mark(&self) -> OrderMark {
-        OrderMark(Arc::clone(&self.lock))
+    /// Notes for whoever comes next that everything in the directory is in order, written and
+    /// synced, with one line by which to tell whether it was changed since. Call this last.
+    pub fn mark_order(&self, line: &str) {
+        // Without the mark the next start is slower, and nothing else.
+        if let Err(error) = rewrite(&self.lock, &format!("{ORDER}{line}")) {
+            log::debug!("cannot mark the lock file: {error}");
+        }
     }
 
     /// Opens a file in the directory for reading and writing, created if it is missing.
@@ -310,7 +299,7 @@ mod tests {
             let order = state.take_order();
             assert_eq!(state.take_order(), None, "what was left in order is not so twice");
             if leave_in_order {
-                state.order_mark().set("as it was");
+                state.mark_order("as it was");
             }
             order
         };

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -178,4 +179,32 @@ fn failing_fsync_refuses_reports_and_heals_without_a_restart() {
     gateway.kill_9();
     gateway.start_again();
     assert_eq!(journal(&mut gateway.operator()), ["before", "after"]);
+}
+
+#[test]
+fn long_appends_of_one_agent_wait_for_the_disk_and_nobody_else_does() {
+    let disk = match FsyncShim::build() {
+        Ok(disk) => disk,
+        Err(why) => {
+            skip!("long_appends_of_one_agent_wait_for_the_disk_and_nobody_else_does", &why)
+        }
+    };
+    let gateway = Gateway::setup().disk(&disk).start();
+    let mut agent = gateway.agent("agent1", &Device::new());
+    let mut other = gateway.agent("agent2", &Device::new());
+    disk.hang(true);
+    let long = "x".repeat(40 * 1024);
+    let append =
+        |agent: &mut Client, text: &str| agent.send_request("logs.append", entries([text]));
+    let mut appends = vec![append(&mut agent, &long), append(&mut agent, "short")];
+    assert_eq!(agent.request("ping", Value::Null)["ok"], true, "they have room");
+    appends.push(append(&mut agent, &long));
+    let ping = agent.send_request("ping", Value::Null);
+    agent.listen_for(Duration::from_millis(300));
+    assert!(!agent.was_answered(&ping), "it waits in its socket behind the third append");
+    assert_eq!(other.request("ping", Value::Null)["ok"], true);
+    disk.hang(false);
+    for id in appends.iter().chain([&ping]) {
+        assert_eq!(agent.response(id)["ok"], true, "{id}");
+    }
 }

@@ -200,7 +200,10 @@ fn every_limit_on_the_page_is_the_one_that_holds() {
     let bytes = |number: usize| format!("{number} bytes");
     for (limit, value) in [
         ("requests of one connection in progress", limits::REQUESTS_IN_PROGRESS_MAX.to_string()),
-        ("of which `logs.append`, if several", bytes(limits::REPORT_BYTES_IN_PROGRESS_MAX)),
+        (
+            "`logs.append` of one connection in progress, if several",
+            bytes(limits::APPEND_BYTES_IN_PROGRESS_MAX),
+        ),
         ("bad requests of one connection in a burst", limits::ERROR_BUDGET.to_string()),
         ("bad requests that come back every second", limits::ERROR_BUDGET_REFILL.to_string()),
         ("request id", bytes(limits::REQUEST_ID_BYTES_MAX)),

@@ -6,7 +6,7 @@ use expect_test::{Expect, expect};
 use openclaw_gateway::base::ids::ConnId;
 use openclaw_gateway::hub::input::Input;
 
-use crate::peers::operator;
+use crate::peers::{agent, operator};
 use crate::sim::Sim;
 
 #[track_caller]
@@ -118,6 +118,25 @@ fn a_dead_peer_is_reported_in_the_words_of_the_seed() {
         },
         expect![[r#"
             120s WARN "Heartbeat timeout" client_id=ui missed_pongs=3 conn=conn-1
+        "#]],
+    );
+}
+
+#[test]
+fn peers_that_are_due_in_a_moment_are_looked_at_together() {
+    check(
+        |sim| {
+            sim.only(&["Ping", "Close", "MeasureSilence"]);
+            sim.run_for(Duration::from_millis(200)).connect(2, agent("a1"));
+            sim.run_for(Duration::from_millis(100)).connect(3, agent("a2"));
+            sim.run_secs(31);
+        },
+        expect![[r#"
+            30s MeasureSilence(conn-1, conn-2)
+            30s Ping(conn-1)
+            30s Ping(conn-2)
+            30.300s MeasureSilence(conn-3)
+            30.300s Ping(conn-3)
         "#]],
     );
 }

@@ -360,7 +360,8 @@ impl Runs {
     }
 
     /// When the run that ended first is to be forgotten. `None` while somebody still has to be told
-    /// of its end, because the store takes that long: it is kept, and so are those that ended later.
+    /// of its end, because the store takes that long: it is kept, and so are those that ended
+    /// later.
     fn oldest_told(&self) -> Option<Instant> {
         let (forget_at, id) = self.ended.front()?;
         let stage = self.by_id.get(id).map(|run| &run.stage);

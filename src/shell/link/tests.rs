@@ -12,13 +12,13 @@ use crate::shell::admission::{Admission, AdmissionLimits};
 use crate::shell::flusher::FlusherThread;
 
 /// A link over a socket pair, and its peer's end.
-struct Pair {
-    link: Arc<Link>,
+pub(in crate::shell) struct Pair {
+    pub(in crate::shell) link: Arc<Link>,
     peer: UnixStream,
     _flusher: FlusherThread,
 }
 
-fn pair(backlog_bytes_max: usize) -> Pair {
+pub(in crate::shell) fn pair(backlog_bytes_max: usize) -> Pair {
     let (ours, peer) = UnixStream::pair().unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let flusher = FlusherThread::start().unwrap();
@@ -226,24 +226,25 @@ fn credits_run_out_return_and_end_with_the_link() {
 }
 
 #[test]
-fn long_reports_wait_for_each_other_and_nothing_else_does() {
+fn long_appends_wait_for_each_other_and_nothing_else_does() {
     let pair = pair(1 << 20);
-    let report = |id: &str, bytes| InProgress { id: RequestId::new(id), bytes, ..request() };
-    let half = REPORT_BYTES_IN_PROGRESS_MAX / 2;
-    assert!(pair.link.begin_request(report("half", half)));
-    assert!(pair.link.begin_request(report("other", half)));
+    let append = |id: &str, bytes| InProgress { id: RequestId::new(id), bytes, ..request() };
+    let half = APPEND_BYTES_IN_PROGRESS_MAX / 2;
+    assert!(pair.link.begin_request(append("half", half)));
+    assert!(pair.link.begin_request(append("other", half)));
     assert!(pair.link.begin_request(request()), "what does not count goes on");
     thread::scope(|scope| {
-        let blocked = scope.spawn(|| pair.link.begin_request(report("one more", half)));
-        while !pair.link.lock_credits().is_waiting {
+        let blocked = scope.spawn(|| pair.link.begin_request(append("one more", half)));
+        while !pair.link.lock_credits().is_waiting && !blocked.is_finished() {
             thread::yield_now();
         }
+        assert!(!blocked.is_finished(), "there is no room");
         pair.link.end_request(&RequestId::new("half"));
         assert!(blocked.join().unwrap(), "there is room again");
     });
     pair.link.end_request(&RequestId::new("other"));
     pair.link.end_request(&RequestId::new("one more"));
-    assert!(pair.link.begin_request(report("long", half * 5)), "one alone may be longer");
+    assert!(pair.link.begin_request(append("long", half * 5)), "one alone may be longer");
 }
 
 #[test]

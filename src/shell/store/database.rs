@@ -4,15 +4,17 @@
 //! fails on demand. Called by the store at the start and by `worker` to recover.
 
 use std::any::Any;
-use std::fs::File;
+use std::cell::Cell;
+use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{Builder, Database, StorageBackend};
 use rustix::fs::Advice;
 
 use super::error::StoreError;
-use super::file::{self, DatabaseFile};
+use super::file::DatabaseFile;
 use super::schema;
 use crate::base::limits::STORE_CACHE_BYTES_MAX;
 use crate::shell::state_dir::StateDir;
@@ -20,25 +22,85 @@ use crate::shell::state_dir::StateDir;
 /// The database in the state directory.
 pub(super) const FILE: &str = "gateway.redb";
 
-/// Opens the database anew each time it is called. Holds what must outlive the database, which is
-/// the state directory's lock.
-pub(super) type Opener = Box<dyn Fn() -> Result<Database, StoreError> + Send>;
+/// Opens the database anew each time it is asked to. Holds what must outlive the database, which
+/// is the state directory's lock.
+pub(super) struct Opener {
+    source: Source,
+    /// Whether the last opening believed pages that it did not check.
+    has_believed: Cell<bool>,
+}
 
-/// Opens the file in the state directory.
-///
-/// A gateway that left in order saw no failure, and wrote its database to the end: where the file
-/// is the one that it left, untouched, its pages are believed. Else, and at every later opening,
-/// each page is asked of the disk and held against its checksum.
-pub(super) fn file_opener(directory: StateDir) -> Opener {
-    Box::new(move || {
-        let file = directory.open_file(FILE).map_err(|e| failed(&directory, FILE, e))?;
-        let found = file::identity(&file).map_err(|e| failed(&directory, FILE, e))?;
-        if directory.take_order().is_some_and(|left| left == found) {
-            return open(DatabaseFile::new(file, directory.order_mark()), Check::Records);
+enum Source {
+    Directory(StateDir),
+    Other(Box<dyn Fn() -> Result<Database, StoreError> + Send>),
+}
+
+impl Opener {
+    /// Opens the file in the state directory.
+    pub(super) fn file(directory: StateDir) -> Self {
+        Self { source: Source::Directory(directory), has_believed: Cell::new(false) }
+    }
+
+    /// Opens whatever the function returns.
+    pub(super) fn backend<B: StorageBackend>(
+        backend: impl Fn() -> io::Result<B> + Send + 'static,
+    ) -> Self {
+        let opening = move || {
+            let failed = |source| StoreError::File { path: FILE.into(), source };
+            open(backend().map_err(failed)?, Check::Pages)
+        };
+        Self { source: Source::Other(Box::new(opening)), has_believed: Cell::new(false) }
+    }
+
+    /// A gateway that left in order saw no failure, and wrote its database to the end: where the
+    /// file is the one that it left, untouched, its pages are believed. Else, and at every later
+    /// opening, each page is asked of the disk and held against its checksum.
+    pub(super) fn open(&self) -> Result<Database, StoreError> {
+        let directory = match &self.source {
+            Source::Directory(directory) => directory,
+            Source::Other(opening) => return opening(),
+        };
+        let file = directory.open_file(FILE).map_err(|e| failed(directory, FILE, e))?;
+        let found = file.metadata().map_err(|e| failed(directory, FILE, e))?;
+        let is_as_left = directory.take_order().is_some_and(|left| left == identity(&found));
+        self.has_believed.set(is_as_left);
+        if is_as_left {
+            return open(DatabaseFile::new(file), Check::Records);
         }
-        forget_cached(&file, &directory, FILE);
-        open(DatabaseFile::new(file, directory.order_mark()), Check::Pages)
-    })
+        forget_cached(&file, directory, FILE);
+        open(DatabaseFile::new(file), Check::Pages)
+    }
+
+    /// Whether the last opening believed pages that it did not check. The next one checks them.
+    pub(super) fn has_believed(&self) -> bool {
+        self.has_believed.get()
+    }
+
+    /// Notes that the database, which is closed, was opened and loaded and has not failed since:
+    /// the next gateway may believe its pages.
+    pub(super) fn leave_in_order(&self) {
+        let Source::Directory(directory) = &self.source else { return };
+        let path = directory.path().join(FILE);
+        match fs::metadata(&path).map(|found| identity(&found)) {
+            Ok(identity) => directory.mark_order(&identity),
+            Err(error) => log::debug!("cannot look at {}: {error}", path.display()),
+        }
+    }
+}
+
+/// Which file it is and when it was last changed, in one line: another one, one that was put
+/// there, or one that somebody wrote to has another.
+fn identity(file: &Metadata) -> String {
+    format!(
+        "inode {} of {}, {} bytes, written {}.{:09}, changed {}.{:09}",
+        file.ino(),
+        file.dev(),
+        file.len(),
+        file.mtime(),
+        file.mtime_nsec(),
+        file.ctime(),
+        file.ctime_nsec(),
+    )
 }
 
 /// Opens, or creates, the file of this name in the state directory, and checks all of it.
@@ -55,7 +117,7 @@ pub(super) fn create_in(directory: &StateDir, name: &str) -> Result<Database, St
 fn open_backend(directory: &StateDir, name: &str) -> Result<DatabaseFile, StoreError> {
     let file = directory.open_file(name).map_err(|e| failed(directory, name, e))?;
     forget_cached(&file, directory, name);
-    Ok(DatabaseFile::new(file, directory.order_mark()))
+    Ok(DatabaseFile::new(file))
 }
 
 /// After a failed fsync the kernel may keep pages that it no longer intends to write: read back
@@ -82,16 +144,6 @@ enum Check {
     Pages,
 }
 
-/// Opens whatever the function returns.
-pub(super) fn backend_opener<B: StorageBackend>(
-    backend: impl Fn() -> io::Result<B> + Send + 'static,
-) -> Opener {
-    Box::new(move || {
-        let backend = backend().map_err(|source| StoreError::File { path: FILE.into(), source })?;
-        open(backend, Check::Pages)
-    })
-}
-
 fn open(backend: impl StorageBackend, check: Check) -> Result<Database, StoreError> {
     guard(|| {
         let database = Builder::new()
@@ -112,11 +164,14 @@ pub(super) fn guard<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T
         .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_text(&*panic))))
 }
 
-/// Drops or closes the database; errors and panics on the way out change nothing any more.
-pub(super) fn discard(database: Database) {
-    if let Err(error) = guard(|| Ok(database.close()?)) {
+/// Drops or closes the database, and says whether that went well; errors and panics on the way out
+/// change nothing any more.
+pub(super) fn discard(database: Database) -> bool {
+    let closed = guard(|| Ok(database.close()?));
+    if let Err(error) = &closed {
         log::debug!("database did not close cleanly: {error}");
     }
+    closed.is_ok()
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -2,28 +2,22 @@
 //!
 //! Reads ahead where reads follow each other: an opening reads the whole file, page by page and
 //! nearly in order, and one system call for each page is most of what it costs. Writes are not
-//! held back. Marks the state directory as left in order when it is closed and nothing has failed.
-//! Takes no lock of its own: the state directory's covers the file.
+//! held back. Takes no lock of its own: the state directory's covers the file.
 //! Called by the library; made by `database`.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
 use crate::base::limits::{STORE_AHEAD_BYTES, STORE_AHEAD_NEAR_BYTES, STORE_AHEAD_STREAMS};
-use crate::shell::state_dir::OrderMark;
 
 /// The file, for the library.
 #[derive(Debug)]
 pub(super) struct DatabaseFile {
     file: File,
-    /// What is in the system's cache may not be what is on the disk.
-    has_failed: AtomicBool,
-    order_mark: OrderMark,
     streams: Mutex<Streams>,
 }
 
@@ -41,17 +35,8 @@ struct Stream {
 }
 
 impl DatabaseFile {
-    /// Takes the file and whom to tell that it was left in order.
-    pub(super) fn new(file: File, order_mark: OrderMark) -> Self {
-        Self { file, has_failed: AtomicBool::new(false), order_mark, streams: Mutex::default() }
-    }
-
-    /// Passes a result on, and remembers it if it is an error.
-    fn noted<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        if result.is_err() {
-            self.has_failed.store(true, Ordering::Release);
-        }
-        result
+    pub(super) fn new(file: File) -> Self {
+        Self { file, streams: Mutex::default() }
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
@@ -136,61 +121,37 @@ impl StorageBackend for DatabaseFile {
                 Taken::Elsewhere => {}
                 Taken::Follows => {
                     let [stream, ..] = &mut streams.0;
-                    self.noted(stream.fill(&self.file, offset))?;
+                    stream.fill(&self.file, offset)?;
                     let bytes = stream.slice(offset, out.len()).ok_or(ErrorKind::UnexpectedEof)?;
                     out.copy_from_slice(bytes);
                     return Ok(());
                 }
             }
         }
-        self.noted(self.file.read_exact_at(out, offset))
+        self.file.read_exact_at(out, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let set = self.file.set_len(len);
         *self.streams() = Streams::default();
-        self.noted(set)
+        set
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.noted(self.file.sync_data())
+        self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let written = self.file.write_all_at(data, offset);
         // Also after a failure: nobody knows what of it is there.
         *self.streams() = Streams::default();
-        self.noted(written)
+        written
     }
-
-    fn close(&self) -> io::Result<()> {
-        if !self.has_failed.load(Ordering::Acquire) {
-            self.order_mark.set(&identity(&self.file)?);
-        }
-        Ok(())
-    }
-}
-
-/// Which file it is and when it was last changed, in one line: another one, one that was put
-/// there, or one that somebody wrote to has another.
-pub(super) fn identity(file: &File) -> io::Result<String> {
-    let found = file.metadata()?;
-    Ok(format!(
-        "inode {} of {}, {} bytes, written {}.{:09}, changed {}.{:09}",
-        found.ino(),
-        found.dev(),
-        found.len(),
-        found.mtime(),
-        found.mtime_nsec(),
-        found.ctime(),
-        found.ctime_nsec(),
-    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shell::state_dir::StateDir;
     use crate::shell::test_dir::TestDir;
 
     const PAGE: usize = 4096;
@@ -202,7 +163,7 @@ mod tests {
         let pages: Vec<u8> = (0..PAGES).flat_map(|page| [page as u8; PAGE]).collect();
         std::fs::write(&path, pages).unwrap();
         let file = File::options().read(true).write(true).open(path).unwrap();
-        DatabaseFile::new(file, StateDir::open(dir.path()).unwrap().order_mark())
+        DatabaseFile::new(file)
     }
 
     #[track_caller]
@@ -244,21 +205,6 @@ mod tests {
         let mut out = [0; PAGE];
         let past = file.read((6 * PAGE) as u64, &mut out).unwrap_err();
         assert_eq!(past.kind(), ErrorKind::UnexpectedEof);
-    }
-
-    #[test]
-    fn a_file_that_failed_once_is_not_left_in_order() {
-        for fails in [false, true] {
-            let dir = TestDir::new("store-file-order-mark");
-            let file = filled(&dir);
-            if fails {
-                file.read(u64::MAX / 4, &mut [0; PAGE]).unwrap_err();
-            }
-            file.close().unwrap();
-            drop(file);
-            let state = StateDir::open(dir.path()).unwrap();
-            assert_eq!(state.take_order().is_some(), !fails);
-        }
     }
 
     #[test]

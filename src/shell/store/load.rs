@@ -24,8 +24,8 @@ use crate::protocol::log_entry::LogRecord;
 
 /// What is decoded at once: some hundred entries, which both threads have in their caches.
 const BATCH_BYTES: usize = 64 * 1024;
-/// 6 MiB, for a moment. Reading takes less time than decoding: what is read ahead lets the reader
-/// go on with the other tables meanwhile.
+/// Some 7 MiB, for a moment. Reading takes less time than decoding: what is read ahead lets the
+/// reader go on with the other tables meanwhile.
 const BATCHES_WAITING_MAX: usize = 96;
 
 /// Reads everything. Errors name table and key of a record that cannot be read.
@@ -95,6 +95,9 @@ fn read_journal(
     let mut batch = Batch::default();
     for entry in table.iter()? {
         let (cursor, bytes) = entry?;
+        if batch.ends.is_empty() {
+            batch.bytes.reserve_exact(BATCH_BYTES + BATCH_BYTES / 8);
+        }
         batch.bytes.extend_from_slice(bytes.value());
         batch.ends.push((cursor.value(), batch.bytes.len()));
         if batch.bytes.len() >= BATCH_BYTES && batches.send(take(&mut batch)).is_err() {

@@ -27,7 +27,7 @@ use crossbeam_channel::{Sender, bounded};
 use redb::{Database, StorageBackend};
 
 pub use self::backup::{BackupError, Contents, Snapshot, verify};
-use self::database::{Opener, backend_opener, file_opener, guard};
+use self::database::{Opener, guard};
 pub use self::error::StoreError;
 pub use self::restore::{Restored, restore, snapshot_at_rest};
 use self::worker::Worker;
@@ -121,7 +121,7 @@ impl Store {
         directory: &Path,
         durability: Durability,
     ) -> Result<(Self, DurableState), StoreError> {
-        Self::open_from(file_opener(StateDir::open(directory)?), durability)
+        Self::open_from(Opener::file(StateDir::open(directory)?), durability)
     }
 
     /// The same over another backend, which the function opens anew at every recovery.
@@ -131,15 +131,20 @@ impl Store {
         backend: impl Fn() -> io::Result<B> + Send + 'static,
         durability: Durability,
     ) -> Result<(Self, DurableState), StoreError> {
-        Self::open_from(backend_opener(backend), durability)
+        Self::open_from(Opener::backend(backend), durability)
     }
 
     fn open_from(
         opener: Opener,
         durability: Durability,
     ) -> Result<(Self, DurableState), StoreError> {
-        let database = opener()?;
-        let state = guard(|| load::load(&database))?;
+        let (database, state) = match open_and_load(&opener) {
+            Err(error) if opener.has_believed() => {
+                log::warn!("{error}; opening the database again, with every page checked");
+                open_and_load(&opener)?
+            }
+            opened => opened?,
+        };
         Ok((Self { opener, database, durability, metrics: Arc::default() }, state))
     }
 
@@ -158,6 +163,12 @@ impl Store {
             Builder::new().name("store".to_owned()).spawn(move || worker.run(&inbox, snapshots))?;
         Ok(StoreHandle { commits, snapshots: SnapshotSource { requests }, thread })
     }
+}
+
+fn open_and_load(opener: &Opener) -> Result<(Database, DurableState), StoreError> {
+    let database = opener.open()?;
+    let state = guard(|| load::load(&database))?;
+    Ok((database, state))
 }
 
 impl StoreHandle {

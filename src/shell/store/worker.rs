@@ -205,7 +205,7 @@ impl<R: Fn(StoreReport)> Worker<R> {
 
     /// Opens the database again and proves that it takes durable commits of a useful size.
     fn reopen(&self) -> Result<Database, StoreError> {
-        let database = (self.opener)()?;
+        let database = self.opener.open()?;
         let proof = guard(|| {
             write(&database, &self.unsynced.changes, true)?;
             for filler in [[0xA5; STORE_PROBE_BYTES].as_slice(), &[]] {
@@ -236,7 +236,7 @@ impl<R: Fn(StoreReport)> Worker<R> {
             State::Healthy(database) => database,
             State::Failed { .. } if self.unsynced.changes.is_empty() => return,
             State::Failed { .. } => match self.reopen() {
-                Ok(database) => return discard(database),
+                Ok(database) => return close(database, &self.opener),
                 Err(error) => {
                     log::error!("the last commits are not on disk: {error}");
                     return;
@@ -247,8 +247,17 @@ impl<R: Fn(StoreReport)> Worker<R> {
             && let Err(error) = guard(|| sync(&database))
         {
             log::error!("the last commits may not be on disk: {error}");
+            discard(database);
+            return;
         }
-        discard(database);
+        close(database, &self.opener);
+    }
+}
+
+/// Closes a database that is in order.
+fn close(database: Database, opener: &Opener) {
+    if discard(database) {
+        opener.leave_in_order();
     }
 }
 

@@ -18,27 +18,32 @@ use crate::client::frames;
 /// The option with which the program runs.
 pub(crate) const OPTION: &str = "--write";
 
-const BYTES_PER_SECOND: u64 = 100_000_000;
+const BYTES_PER_SECOND: f64 = 100e6;
 const LINE: &[u8] = b"a line of a program that talks without end, as long as such lines are here\n";
 /// What is written at a time.
 const PIECE_BYTES: usize = 100_000;
 /// How often it notes how much it has written.
-const NOTE_PIECES: u64 = 100;
+const NOTE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The program itself: writes until nobody reads, and notes in the file how many bytes that were.
 pub(crate) fn run(note: &Path) -> Result<()> {
     let piece = LINE.repeat(PIECE_BYTES / LINE.len());
     let mut out = std::io::stdout().lock();
     let began = Instant::now();
+    let mut noted = None::<Instant>;
     for pieces in 1_u64.. {
         let written = pieces * piece.len() as u64;
-        let due = Duration::from_nanos(written * 1_000_000_000 / BYTES_PER_SECOND);
+        let due = Duration::from_secs_f64(written as f64 / BYTES_PER_SECOND);
         std::thread::sleep(due.saturating_sub(began.elapsed()));
         if out.write_all(&piece).and_then(|()| out.flush()).is_err() {
             break;
         }
-        if pieces % NOTE_PIECES == 0 {
-            fs::write(note, written.to_string())?;
+        if noted.is_none_or(|noted| noted.elapsed() >= NOTE_INTERVAL) {
+            // Whoever reads it finds a whole number.
+            let beside = note.with_extension("new");
+            fs::write(&beside, written.to_string())?;
+            fs::rename(&beside, note)?;
+            noted = Some(Instant::now());
         }
     }
     Ok(())
