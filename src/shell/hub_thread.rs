@@ -295,3 +295,23 @@ fn perform(
     };
     jobs.extend(job);
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::base::ids::RequestId;
+    use crate::shell::link::tests::pair;
+
+    #[test]
+    fn a_peer_whose_silence_is_measured_keeps_no_hello_that_has_had_its_time() {
+        let link = Arc::clone(&pair(1).link);
+        let (conn, now) = (link.conn(), clock::instant());
+        let peer = Arc::new(Peer::new(link, RequestId::new("c"), now));
+        peer.keep_answer(&Bytes::from_static(b"hello"));
+        assert!(peer.answer(now - Duration::from_secs(1)).is_some());
+        measure(&HashMap::from([(conn, Arc::clone(&peer))]), &[conn]);
+        assert!(peer.answer(now - Duration::from_secs(1)).is_none());
+    }
+}

@@ -179,6 +179,21 @@ fn failing_fsync_refuses_reports_and_heals_without_a_restart() {
     gateway.kill_9();
     gateway.start_again();
     assert_eq!(journal(&mut gateway.operator()), ["before", "after"]);
+
+    // Only a gateway whose store works when it stops leaves its database in order.
+    let lock = gateway.control_path().with_file_name("gateway.lock");
+    let is_in_order = || fs::read_to_string(&lock).unwrap().starts_with("left in order: ");
+    assert!(!is_in_order());
+    gateway.terminate();
+    gateway.exit_status(PATIENCE);
+    assert!(is_in_order());
+    gateway.start_again();
+    let mut operator = gateway.operator();
+    disk.fail(true);
+    assert_eq!(operator.request("logs.append", entries(["refused"]))["ok"], false);
+    gateway.terminate();
+    gateway.exit_status(PATIENCE);
+    assert!(!is_in_order());
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(super) struct Opener {
     source: Source,
     /// Whether the last opening believed pages that it did not check.
     has_believed: Cell<bool>,
+    /// The file that was opened last: its device and inode.
+    opened: Cell<Option<(u64, u64)>>,
 }
 
 enum Source {
@@ -38,7 +40,7 @@ enum Source {
 impl Opener {
     /// Opens the file in the state directory.
     pub(super) fn file(directory: StateDir) -> Self {
-        Self { source: Source::Directory(directory), has_believed: Cell::new(false) }
+        Self::new(Source::Directory(directory))
     }
 
     /// Opens whatever the function returns.
@@ -49,7 +51,11 @@ impl Opener {
             let failed = |source| StoreError::File { path: FILE.into(), source };
             open(backend().map_err(failed)?, Check::Pages)
         };
-        Self { source: Source::Other(Box::new(opening)), has_believed: Cell::new(false) }
+        Self::new(Source::Other(Box::new(opening)))
+    }
+
+    fn new(source: Source) -> Self {
+        Self { source, has_believed: Cell::new(false), opened: Cell::new(None) }
     }
 
     /// A gateway that left in order saw no failure, and wrote its database to the end: where the
@@ -64,6 +70,7 @@ impl Opener {
         let found = file.metadata().map_err(|e| failed(directory, FILE, e))?;
         let is_as_left = directory.take_order().is_some_and(|left| left == identity(&found));
         self.has_believed.set(is_as_left);
+        self.opened.set(Some((found.dev(), found.ino())));
         if is_as_left {
             return open(DatabaseFile::new(file), Check::Records);
         }
@@ -81,8 +88,12 @@ impl Opener {
     pub(super) fn leave_in_order(&self) {
         let Source::Directory(directory) = &self.source else { return };
         let path = directory.path().join(FILE);
-        match fs::metadata(&path).map(|found| identity(&found)) {
-            Ok(identity) => directory.mark_order(&identity),
+        match fs::metadata(&path) {
+            // Another file that was put there meanwhile is none of ours.
+            Ok(found) if self.opened.get() == Some((found.dev(), found.ino())) => {
+                directory.mark_order(&identity(&found));
+            }
+            Ok(_) => log::warn!("{} is not the file that was opened", path.display()),
             Err(error) => log::debug!("cannot look at {}: {error}", path.display()),
         }
     }
@@ -90,7 +101,7 @@ impl Opener {
 
 /// Which file it is and when it was last changed, in one line: another one, one that was put
 /// there, or one that somebody wrote to has another.
-fn identity(file: &Metadata) -> String {
+pub(super) fn identity(file: &Metadata) -> String {
     format!(
         "inode {} of {}, {} bytes, written {}.{:09}, changed {}.{:09}",
         file.ino(),

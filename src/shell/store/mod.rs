@@ -52,8 +52,9 @@ pub enum Durability {
 
 /// An open store whose thread does not run yet.
 pub struct Store {
-    opener: Opener,
+    // Closed before the opener gives up the directory's lock: fields go in this order.
     database: Database,
+    opener: Opener,
     durability: Durability,
     metrics: Arc<Metrics>,
 }
@@ -145,7 +146,7 @@ impl Store {
             }
             opened => opened?,
         };
-        Ok((Self { opener, database, durability, metrics: Arc::default() }, state))
+        Ok((Self { database, opener, durability, metrics: Arc::default() }, state))
     }
 
     /// Measures commits there from now on.

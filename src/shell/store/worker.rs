@@ -36,10 +36,11 @@ use crate::shell::metrics::Metrics;
 
 /// What the thread works with.
 pub(super) struct Worker<R> {
-    opener: Opener,
     report: R,
     durability: Durability,
+    // A database in it is closed before the opener gives up the directory's lock.
     state: State,
+    opener: Opener,
     /// Fires when the state has something to do that no commit asks for.
     timer: Receiver<Instant>,
     unsynced: Unsynced,

@@ -1,13 +1,15 @@
 //! What a start reads back, and what it makes of files that are not as we left them.
 
+use std::fs::{self, File};
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::{fs, io};
+use std::time::SystemTime;
 
 use redb::Database;
 
-use super::super::database::{FILE, Opener};
+use super::super::database::{FILE, Opener, identity};
 use super::super::tables::damage;
 use super::{Running, Store, cursors, entry};
 use crate::base::ids::{AgentName, Cursor, DeviceId, SessionKey, Ticket, UserName};
@@ -252,21 +254,46 @@ fn a_file_is_believed_once_and_only_as_it_was_left() {
     let (running, _) = open(dir.path());
     running.handle.stop();
     let good = fs::read(&path).unwrap();
-    fs::write(&path, &good).unwrap();
+    write_long_ago(&path, &good);
     assert_eq!(opened(), (true, false), "somebody has written to it");
 
-    // In the middle of an entry, where only the checksum can tell.
-    let at = good.windows(7).rposition(|bytes| bytes == b"entry 7").unwrap();
-    let mut bad = good;
-    bad[at] ^= 1;
-    fs::write(&path, &bad).unwrap();
+    // In the middle of entries, where only the checksum can tell.
+    write_long_ago(&path, &damaged(good, b"entry 7", b"Entry 7"));
     for start in 1..=2 {
         assert_eq!(opened(), (false, false), "start {start}: a refused file is never in order");
     }
 }
 
+/// Leaves no doubt that somebody has written to the file, however coarse its timestamps are.
+fn write_long_ago(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    File::options().write(true).open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+}
+
+/// With every occurrence of one text replaced by another that is as long.
+fn damaged(mut bytes: Vec<u8>, text: &[u8], by: &[u8]) -> Vec<u8> {
+    let places: Vec<_> =
+        (0..=bytes.len() - text.len()).filter(|at| bytes[*at..].starts_with(text)).collect();
+    assert!(!places.is_empty());
+    places.into_iter().for_each(|at| bytes[at..at + text.len()].copy_from_slice(by));
+    bytes
+}
+
 #[test]
-fn rot_that_no_timestamp_shows_is_no_panic_and_mended_where_it_can_be() {
+fn another_file_that_was_put_in_its_place_is_not_marked() {
+    let dir = TestDir::new("store-other");
+    let (running, _) = open(dir.path());
+    let path = dir.path().join(FILE);
+    let other = dir.path().join("other");
+    fs::copy(&path, &other).unwrap();
+    fs::rename(&other, &path).unwrap();
+    running.handle.stop();
+    let state = StateDir::open(dir.path()).unwrap();
+    assert_eq!(state.take_order(), None);
+}
+
+#[test]
+fn rot_that_no_timestamp_shows_is_no_panic_and_is_looked_at_again() {
     let dir = TestDir::new("store-rot");
     let (running, _) = open(dir.path());
     for ticket in 1..=20 {
@@ -278,7 +305,8 @@ fn rot_that_no_timestamp_shows_is_no_panic_and_mended_where_it_can_be() {
     // Forges the mark of a gateway that has left in order: no page's checksum is looked at.
     let opened = |bytes: &[u8]| {
         fs::write(&path, bytes).unwrap();
-        Opener::file(StateDir::open(dir.path()).unwrap()).leave_in_order();
+        let identity = identity(&fs::metadata(&path).unwrap());
+        StateDir::open(dir.path()).unwrap().mark_order(&identity);
         Store::open(dir.path(), Durability::Full).map(|(_, state)| state.journal.len())
     };
     assert_eq!(opened(&good).unwrap(), 20);
@@ -289,6 +317,9 @@ fn rot_that_no_timestamp_shows_is_no_panic_and_mended_where_it_can_be() {
             assert_eq!(entries, 20, "byte {at}");
         }
     }
+    // An entry that cannot be read makes the same start look at the pages, and say what is wrong.
+    let error = opened(&damaged(good, b"\"level\"", b"x\"evel\"")).unwrap_err().to_string();
+    assert!(!error.contains("journal"), "{error}");
 }
 
 #[test]
