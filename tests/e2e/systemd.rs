@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-use crate::kit::{Device, FsyncShim, Gateway, HubShim, PATIENCE, Setup, TempDir, entries};
+use crate::kit::{
+    Device, FsyncShim, Gateway, HubShim, PATIENCE, Setup, TempDir, entries, eventually,
+};
 
 const ALIVE: &str = "WATCHDOG=1";
 
@@ -104,7 +106,9 @@ fn manager_that_is_gone_does_not_keep_the_gateway_from_starting() {
     let dir = TempDir::new();
     let gateway = Gateway::setup().environment("NOTIFY_SOCKET", dir.path().join("nobody")).start();
     gateway.operator();
-    assert!(gateway.diagnostics().contains("cannot tell the service manager"));
+    eventually("it is said", PATIENCE, || {
+        gateway.diagnostics().contains("cannot tell the service manager").then_some(())
+    });
 }
 
 #[test]
