@@ -26,6 +26,9 @@ const OPERATOR: &str = "p99 µs of one that hears it all";
 const GROWTH: &str = "MiB grown";
 
 pub(crate) fn run(bench: &Bench, row: &mut Row) -> Result<()> {
+    if bench.is_quick {
+        row.runs_max = 1;
+    }
     let floods = [
         ("reports of one entry", Source::Reports(1)),
         ("reports of 100 entries", Source::Reports(BATCH)),
